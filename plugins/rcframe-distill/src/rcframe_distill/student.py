@@ -1,0 +1,67 @@
+"""Knowledge distillation (Hinton, Vinyals, Dean, 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rcframe import (
+    Access,
+    Batch,
+    Data,
+    Oracle,
+    Run,
+    Stage,
+    StudentStrategy,
+    Training,
+    accuracy,
+    between,
+    component,
+    kl_divergence,
+    more_than,
+    option,
+)
+
+
+@component
+class KD(Training, StudentStrategy):
+    """Learns from labels and from the teacher's softened outputs.
+
+    Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural Network" (2015). The teacher answers for the very
+    batch the student sees, augmentation included. With `alpha` = 1 no label is used; with `alpha` = 0 this is
+    training on labels.
+    """
+
+    alpha: float = option(default=0.9, help="Weight of the teacher's outputs against the labels.", check=between(0, 1))
+    temperature: float = option(default=4.0, help="Temperature of both softmaxes.", check=more_than(0))
+
+    access = Access.LOGITS
+    data = Data.LABELLED
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        """Train once on equation (1)."""
+
+        def step(stage: Stage, batch: Batch) -> None:
+            logits = stage.module(batch.images)
+            loss = distillation_loss(logits, teacher.logits(batch.images), batch.labels, self.alpha, self.temperature)
+            stage.update(loss, accuracy=accuracy(logits, batch.labels))
+
+        yield self.stage(run, student, step)
+
+
+def distillation_loss(
+    student_logits: Tensor, teacher_logits: Tensor, y: Tensor, alpha: float, temperature: float
+) -> Tensor:
+    """Equation (1): `(1 - alpha) CE(z_S, y) + alpha T^2 KL(softmax(z_T/T) || softmax(z_S/T))`, mean over the batch.
+
+    Logits are (B, classes), `y` (B,). The factor T^2 keeps the soft gradients' size independent of T. A term of weight
+    0 is left out, so that it can neither read labels nor spread infinities.
+    """
+    loss = student_logits.new_zeros(())
+    if alpha < 1:
+        loss = loss + (1 - alpha) * F.cross_entropy(student_logits, y)
+    if alpha > 0:
+        loss = loss + alpha * temperature**2 * kl_divergence(teacher_logits, student_logits, temperature)
+    return loss

@@ -1,0 +1,18 @@
+"""Spiking neurons for rcframe: leaky integrate-and-fire, in the four orders that published code uses."""
+
+from __future__ import annotations
+
+from rcframe.hookspecs import Spec, hookimpl
+
+
+@hookimpl
+def rcframe_components() -> list[Spec]:
+    """Announce the neuron `lif`."""
+    return [
+        Spec(
+            kind="neuron",
+            name="lif",
+            target="rcframe_spiking.neuron:LIF",
+            summary="Leaky integrate-and-fire neurons whose thresholds and leaks are trained too.",
+        )
+    ]

@@ -1,0 +1,238 @@
+"""The interfaces that plugins implement. Importing this file imports no torch.
+
+A component is a frozen attrs class (`@component`) whose fields are its options. Six kinds are the methods of the
+field: teacher, student, pruner, neuron, attack, certifier. Two more bring the material: data and model.
+
+Ownership of training is split in three: a method *writes a plan* (a generator of stages, in the order of its paper),
+the kernel *walks* it and alone updates weights, and the method's *step* decides how often a batch updates.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from rcframe.access import Access
+from rcframe.options import at_least, between, component, option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from rcframe.context import Run
+    from rcframe.data.images import DataInfo, Dataset
+    from rcframe.oracle import Oracle
+    from rcframe.spiking import SpikingNetwork
+    from rcframe.stage import Stage
+    from rcframe.surgery import PruningReport
+    from rcframe.threat import Threat
+
+#: Version of the plugin interface: another major number breaks plugins, a higher minor number only adds.
+API = (1, 0)
+
+#: The kinds of components, in the order in which a run uses them.
+KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier")
+
+Norm = Literal["linf", "l2"]
+
+#: Writes the plan of training a given student; a pruner may call it again for a smaller student.
+StudentPlan = Callable[["nn.Module"], "Iterator[Stage]"]
+
+
+class Data(enum.IntEnum):
+    """How much of the training data a student strategy reads."""
+
+    NONE = 0
+    INPUTS = 1
+    LABELLED = 2
+
+
+class Component(ABC):
+    """Base of everything a plugin announces. Subclasses are decorated with `@component`."""
+
+    kind: ClassVar[str]
+
+    def unsupported(self, module: nn.Module) -> str | None:
+        """Say why this component cannot work with `module` (naming the layer), or None if it can.
+
+        Asked before anything is trained, so a run that cannot end well is refused at once.
+        """
+        return None
+
+
+class Teacher(Component):
+    """Trains, or brings, the network that a student learns from."""
+
+    kind = "teacher"
+
+    def network(self, run: Run) -> nn.Module:
+        """Return the network that `plan` trains: the run's model, freshly initialised, unless overridden."""
+        return run.network("teacher")
+
+    @abstractmethod
+    def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
+        """Yield the stages of training. The target of the last one becomes the teacher; without any, `network`."""
+
+
+class StudentStrategy(Component):
+    """Trains a student through an oracle of the teacher."""
+
+    kind = "student"
+    #: The least the strategy needs from the teacher; anything else is refused by the oracle.
+    access: ClassVar[Access] = Access.LOGIT
+    #: The part of the training data the strategy reads; the rest is out of its reach.
+    data: ClassVar[Data] = Data.LABELLED
+
+    @abstractmethod
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        """Yield the stages of training; stages whose target is `student` are open to pruners."""
+
+
+class Pruner(Component):
+    """Makes a student smaller, before, during or after its training."""
+
+    kind = "pruner"
+
+    @abstractmethod
+    def rewrite(self, plan: StudentPlan, student: nn.Module, run: Run) -> Iterator[Stage]:
+        """Yield the stages of `plan(student)` with observers or stages of one's own added.
+
+        The target of the last stage is the pruned student. A rewriter adds to a stage and never swaps its parts, and
+        it leaves stages alone whose target is not the student. Surgery happens between stages only; to train a
+        smaller student further, call `plan` again with it.
+        """
+
+
+@component
+class OneShotPruner(Pruner):
+    """A pruner that works on a trained network and may fine-tune the result with the student's own strategy."""
+
+    finetune: int = option(default=5, help="Epochs of fine-tuning after pruning, 0 for none.", check=at_least(0))
+
+    @abstractmethod
+    def apply(self, module: nn.Module, x: Tensor) -> tuple[nn.Module, PruningReport]:
+        """Return a smaller copy of `module` and what was removed; `x` is a batch of inputs (B, C, H, W)."""
+
+    def rewrite(self, plan: StudentPlan, student: nn.Module, run: Run) -> Iterator[Stage]:
+        """Train as planned, prune once, then train the smaller student as planned for `finetune` epochs."""
+        from rcframe.surgery import prune_after_training
+
+        return prune_after_training(self, plan, student, run)
+
+
+@component
+class NeuronModel(Component):
+    """Replaces the ReLUs of a network by spiking neurons that run for a number of time steps."""
+
+    kind = "neuron"
+
+    steps: int = option(default=4, help="Time steps of one forward pass.", check=at_least(1))
+    readout: Literal["sum", "mean"] = option(
+        default="sum", help="How the outputs of the time steps become logits: their sum, or their mean."
+    )
+
+    def unsupported(self, module: nn.Module) -> str | None:
+        """Networks without ReLU modules, or with shared ones, cannot be converted."""
+        from rcframe.spiking import unconvertible
+
+        return unconvertible(module)
+
+    @abstractmethod
+    def cell(self) -> nn.Module:
+        """Return one layer's neurons: `forward(current, state | None) -> (spikes, state)`.
+
+        `current`, `spikes` and `state` have the shape of the layer's activations (B, ...).
+        """
+
+    def convert(self, module: nn.Module) -> SpikingNetwork:
+        """Return a spiking copy of `module`: every ReLU becomes a layer of these neurons."""
+        from rcframe.spiking import convert
+
+        return convert(self, module)
+
+
+class Attack(Component):
+    """Changes inputs within a threat so that a model errs. Calling an attack crafts, projects and verifies."""
+
+    kind = "attack"
+    #: What the attack needs from the model it crafts on.
+    access: ClassVar[Access] = Access.LOGITS | Access.INPUT_GRAD
+    #: The norms the attack can respect.
+    norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+
+    @abstractmethod
+    def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        """Propose adversarial inputs (B, C, H, W) for `x` in [0, 1] with labels `y` (B,).
+
+        The kernel projects the proposal into the threat and recomputes every prediction.
+        """
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, eps: float | str | None = None, norm: Norm = "linf"
+    ) -> Tensor:
+        """Return adversarial inputs for `model`, inside the threat, leaving the model exactly as it was."""
+        from rcframe.evaluate import attack_batch
+        from rcframe.threat import make_threat
+
+        return attack_batch(self, model, x, y, make_threat(eps, norm))
+
+
+class Certifier(Component):
+    """Proves lower bounds on margins for every input within a threat."""
+
+    kind = "certifier"
+    #: Whether `margins` carries gradients to the parameters, so that it can be trained on.
+    differentiable: ClassVar[bool] = False
+    #: The norms the certificate covers.
+    norms: ClassVar[tuple[Norm, ...]] = ("linf",)
+
+    @abstractmethod
+    def unsupported(self, module: nn.Module) -> str | None:
+        """Say which layer of `module` cannot be certified and why, or None."""
+
+    @abstractmethod
+    def margins(self, module: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        """Return lower bounds (B, classes) on z_y - z_j over the threat; the column j = y is 0."""
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, eps: float | str | None = None, norm: Norm = "linf"
+    ) -> Tensor:
+        """Return `margins` of `model` in evaluation mode, leaving the model exactly as it was."""
+        from rcframe.evaluate import certify_batch
+        from rcframe.threat import make_threat
+
+        return certify_batch(self, model, x, y, make_threat(eps, norm))
+
+
+@component
+class DataSource(Component):
+    """Brings a data set."""
+
+    kind = "data"
+
+    augment: tuple[Literal["flip", "crop", "rotate"], ...] = option(
+        default=(), help="Random changes to training images: mirror, shift by an eighth, rotate by up to 20 degrees."
+    )
+    validation: float = option(
+        default=0.0, help="Fraction of the training images set aside for validation.", check=between(0, 0.9)
+    )
+
+    @abstractmethod
+    def load(self, root: Path) -> Dataset:
+        """Return the data set; files belong below `root`. Augmentation and validation are the kernel's work."""
+
+
+class Model(Component):
+    """Builds a network for a data set."""
+
+    kind = "model"
+
+    @abstractmethod
+    def build(self, info: DataInfo) -> nn.Module:
+        """Return a freshly initialised network that maps pixels in [0, 1] (B, C, H, W) to logits (B, classes).
+
+        Normalisation is part of the network. The kernel has seeded the random generators.
+        """

@@ -1,0 +1,37 @@
+"""Ordinary training, for teachers and students."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from rcframe.access import Access
+from rcframe.api import Data, StudentStrategy, Teacher
+from rcframe.context import Run
+from rcframe.options import component
+from rcframe.oracle import Oracle
+from rcframe.stage import Stage
+from rcframe.steps import supervised
+from rcframe.training import Training
+
+
+@component
+class PlainTeacher(Training, Teacher):
+    """A network trained on the labels by cross-entropy."""
+
+    def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
+        """Train once."""
+        yield self.stage(run, network, supervised)
+
+
+@component
+class PlainStudent(Training, StudentStrategy):
+    """Learns from the labels alone: what a student can do without any teacher."""
+
+    access = Access.NONE
+    data = Data.LABELLED
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        """Train once."""
+        yield self.stage(run, student, supervised)

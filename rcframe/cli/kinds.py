@@ -1,0 +1,49 @@
+"""Component parameters: spec strings whose names complete in the shell."""
+
+from __future__ import annotations
+
+import rich_click as click
+from click.shell_completion import CompletionItem
+
+
+class ComponentType(click.ParamType[str]):
+    """A spec string of one kind of component."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self.name = kind
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show what is expected."""
+        return "SPEC"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of installed components, and after a colon the names of options."""
+        from rcframe.registry import registry
+
+        name, colon, options = incomplete.partition(":")
+        if not colon:
+            return [
+                CompletionItem(item.spec.name, help=item.spec.summary)
+                for item in registry().announced(self.kind)
+                if item.spec.name.startswith(incomplete)
+            ]
+        return self._complete_options(name, options)
+
+    def _complete_options(self, name: str, given: str) -> list[CompletionItem]:
+        from rcframe.choice import Choice
+        from rcframe.errors import RcframeError
+        from rcframe.options import options_of
+        from rcframe.registry import registry
+
+        before, comma, last = given.rpartition(",")
+        try:
+            known = options_of(registry().load(self.kind, Choice(name)))
+        except RcframeError:
+            return []
+        start = f"{name}:{before}{comma}"
+        return [
+            CompletionItem(f"{start}{option.name}=", help=option.help)
+            for option in known
+            if option.name.startswith(last)
+        ]

@@ -1,0 +1,109 @@
+"""`rcframe plugins` and `rcframe info`: what is installed, and what one component is."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from rcframe.api import KINDS
+
+if TYPE_CHECKING:
+    from rcframe.api import Component
+    from rcframe.registry import Plugin
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def plugins(as_json: bool) -> None:
+    """List the installed plugins and their components, broken ones with the reason."""
+    from rcframe.registry import registry
+
+    found = registry().plugins
+    if as_json:
+        click.echo(json.dumps([_as_json(plugin) for plugin in found], indent=2))
+        return
+    _print_tables(found)
+
+
+def _as_json(plugin: Plugin) -> dict[str, object]:
+    components = [{"kind": s.kind, "name": s.name, "summary": s.summary} for s in plugin.specs]
+    return {
+        "name": plugin.distribution,
+        "version": plugin.version,
+        "status": plugin.status,
+        "error": plugin.error,
+        "components": components,
+    }
+
+
+def _print_tables(found: list[Plugin]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title="Components")
+    for heading in ("kind", "name", "what it is", "from"):
+        table.add_column(heading, overflow="fold")
+    for kind in KINDS:
+        for plugin in found:
+            for spec in plugin.specs:
+                if spec.kind == kind:
+                    origin = f"{plugin.distribution} {plugin.version}"
+                    table.add_row(kind, spec.name, escape(spec.summary), origin)
+        table.add_section()
+    console.print(table)
+    for plugin in found:
+        if plugin.error:
+            console.print(f"[bold red]broken[/] {plugin.distribution} {plugin.version}: {escape(plugin.error)}")
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+def info(kind: str, name: str) -> None:
+    """Describe one component: its source, needs and options."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rcframe.choice import parse_choice
+    from rcframe.options import options_of, to_text
+    from rcframe.registry import registry
+
+    choice = parse_choice(name, kind)
+    found, cls = registry().find(kind, choice), registry().load(kind, choice)
+    console = Console(highlight=False)
+    console.print(f"[bold]{kind} {choice.name}[/] from {found.distribution} {found.version}")
+    console.print(escape(inspect.cleandoc(cls.__doc__ or found.spec.summary)))
+    for line in _needs(cls):
+        console.print(line)
+    table = Table(title="Options")
+    for heading in ("option", "default", "allowed", "meaning"):
+        table.add_column(heading, overflow="fold")
+    for option in options_of(cls):
+        table.add_row(option.name, to_text(option.default), escape(option.allowed), escape(option.help))
+    console.print(table)
+    first = next((option.name for option in options_of(cls)), None)
+    if first:
+        console.print(f"Set them as in `{choice.name}:{first}=...`, by keyword in Python, or in a run.toml table.")
+
+
+def _needs(cls: type[Component]) -> list[str]:
+    """Say what a component asks of the teacher, the data, or the threat."""
+    from rcframe.access import describe_access
+    from rcframe.api import Attack, Certifier, Data, StudentStrategy
+
+    lines = []
+    if issubclass(cls, StudentStrategy):
+        words = {Data.NONE: "no data", Data.INPUTS: "images without labels", Data.LABELLED: "labelled images"}
+        lines = [f"Needs from the teacher: {describe_access(cls.access)}.", f"Reads: {words[cls.data]}."]
+    elif issubclass(cls, Attack):
+        lines = [f"Needs from the model: {describe_access(cls.access)}.", f"Norms: {', '.join(cls.norms)}."]
+    elif issubclass(cls, Certifier):
+        usable = "can" if cls.differentiable else "cannot"
+        lines = [f"Norms: {', '.join(cls.norms)}.", f"Its bounds {usable} be trained on."]
+    return lines

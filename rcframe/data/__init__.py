@@ -1,0 +1,1 @@
+"""Data sets: what a run reads, and how its batches are ordered."""

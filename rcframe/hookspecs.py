@@ -1,0 +1,53 @@
+"""The four hooks of rcframe: what a plugin module may implement with `@rcframe.hookimpl`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import attrs
+import pluggy
+
+if TYPE_CHECKING:
+    import click
+
+    from rcframe.report import Report
+    from rcframe.session import Session
+
+hookspec = pluggy.HookspecMarker("rcframe")
+hookimpl = pluggy.HookimplMarker("rcframe")
+
+
+@attrs.frozen(kw_only=True)
+class Spec:
+    """One component as a plugin announces it; nothing is imported until somebody chooses it."""
+
+    #: One of `rcframe.KINDS`.
+    kind: str
+    #: Lower-case name with hyphens.
+    name: str
+    #: Where the class is, as `package.module:Class`.
+    target: str
+    #: One sentence for listings.
+    summary: str
+    #: Major version of the plugin interface this was written for.
+    api: int = 1
+
+
+@hookspec
+def rcframe_components() -> list[Spec]:  # type: ignore[empty-body]
+    """Return the components of this plugin. Called once, before any torch import. Added in API 1.0."""
+
+
+@hookspec
+def rcframe_commands(group: click.Group) -> None:
+    """Add commands of one's own to the command line. Added in API 1.0."""
+
+
+@hookspec
+def rcframe_run_started(session: Session) -> None:
+    """Observe a run that is about to start. Must not change it. Added in API 1.0."""
+
+
+@hookspec
+def rcframe_run_finished(session: Session, report: Report) -> None:
+    """Observe a finished run and its report. Must not change them. Added in API 1.0."""

@@ -1,0 +1,101 @@
+"""The library: components by name, and whole runs, without the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from rcframe.api import (
+    Attack,
+    Certifier,
+    Component,
+    NeuronModel,
+    Pruner,
+    StudentStrategy,
+    Teacher,
+)
+from rcframe.choice import Choice, parse_choice
+from rcframe.config import Chosen, make_config
+from rcframe.errors import RequestError
+from rcframe.registry import registry
+
+if TYPE_CHECKING:
+    from rcframe.report import Report
+
+K = TypeVar("K", bound=Component)
+
+
+def _make(kind: str, spec: str, options: Mapping[str, object]) -> Component:
+    choice = parse_choice(spec, kind)
+    for name in options:
+        if name in choice.options:
+            raise RequestError(f"Option `{name}` of `{choice.name}` is given twice: in `{spec}` and as an argument.")
+    return registry().make(kind, Choice(choice.name, {**choice.options, **options}, choice.distribution))
+
+
+def teacher(spec: str, **options: object) -> Teacher:
+    """Return a teacher by name, such as `teacher("plain", epochs=5)`."""
+    return cast(Teacher, _make("teacher", spec, options))
+
+
+def student(spec: str, **options: object) -> StudentStrategy:
+    """Return a student strategy by name."""
+    return cast(StudentStrategy, _make("student", spec, options))
+
+
+def pruner(spec: str, **options: object) -> Pruner:
+    """Return a pruner by name; a one-shot pruner has `apply(model, x)`."""
+    return cast(Pruner, _make("pruner", spec, options))
+
+
+def neuron(spec: str, **options: object) -> NeuronModel:
+    """Return a neuron model by name; `convert(model)` makes a network spike."""
+    return cast(NeuronModel, _make("neuron", spec, options))
+
+
+def attack(spec: str, **options: object) -> Attack:
+    """Return an attack by name; call it as `attack(model, x, y, eps=8/255)`."""
+    return cast(Attack, _make("attack", spec, options))
+
+
+def certifier(spec: str, **options: object) -> Certifier:
+    """Return a certifier by name; call it as `certifier(model, x, y, eps=0.01)`."""
+    return cast(Certifier, _make("certifier", spec, options))
+
+
+def run(
+    *,
+    data: Chosen | None = None,
+    model: Chosen | None = None,
+    student_model: Chosen | None = None,
+    teacher: Chosen | None = None,
+    student: Chosen | Sequence[Chosen] | None = None,
+    pruner: Chosen | Sequence[Chosen] | None = None,
+    neuron: Chosen | None = None,
+    access: str | None = None,
+    budget: int | None = None,
+    attack: Chosen | Sequence[Chosen] | None = None,
+    certifier: Chosen | Sequence[Chosen] | None = None,
+    eps: float | str | None = None,
+    norm: str | None = None,
+    eval_size: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    data_root: str | None = None,
+    out: str | Path | None = None,
+) -> Report:
+    """Carry out a run and return its report; arguments mean what the flags of `rcframe run` mean.
+
+    Components are given as spec strings, as tables with a `name`, or as components. Nothing is written unless `out`
+    names a folder.
+    """
+    given = {name: value for name, value in locals().items() if name != "out" and value is not None}
+    config = make_config(given)
+    words = ", ".join(f"{name}={value!r}" for name, value in given.items())
+    from rcframe.folder import create_folder
+    from rcframe.monitor import Monitor
+    from rcframe.session import carry_out, prepare_session
+
+    session = prepare_session(config, f"rcframe.run({words})")
+    return carry_out(session, Monitor(), create_folder(Path(out)) if out is not None else None)

@@ -1,0 +1,53 @@
+"""The check that a network fits a data set, made before anything is trained."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from rcframe.errors import RequestError
+from rcframe.modes import evaluating
+
+if TYPE_CHECKING:
+    from rcframe.data.images import DataInfo
+
+
+def check_outputs(module: nn.Module, info: DataInfo) -> None:
+    """Refuse a network that does not turn one image of the data set into one logit per class.
+
+    Runs a black image through `module` in evaluation mode and leaves the module as it was.
+    """
+    found = _outputs(module, info)
+    wanted = len(info.classes)
+    if not isinstance(found, Tensor):
+        raise RequestError(
+            f"The model returns a `{type(found).__name__}`, but it must return one tensor of logits (B, {wanted}): "
+            f"wrap it in a module that picks them out."
+        )
+    if found.dim() != 2 or len(found) != 1:
+        raise RequestError(
+            f"The model turns one image of `{info.name}` into a tensor of shape {tuple(found.shape)}, but logits "
+            f"(1, {wanted}) are needed: let it end in a layer that gives {wanted} numbers per image."
+        )
+    if found.shape[1] != wanted:
+        raise RequestError(
+            f"The model has {found.shape[1]} outputs but data set `{info.name}` has {wanted} classes: give its last "
+            f"layer {wanted} outputs, or choose other data."
+        )
+
+
+def _outputs(module: nn.Module, info: DataInfo) -> object:
+    like = next(itertools.chain(module.parameters(), module.buffers()), None)
+    image = torch.zeros(1, *info.shape, device=None if like is None else like.device)
+    try:
+        with evaluating(module), torch.no_grad():
+            outputs: object = module(image)
+    except Exception as error:
+        raise RequestError(
+            f"The model cannot read the images of `{info.name}` (channels, height, width: {info.shape}). Its forward "
+            f"pass failed with {type(error).__name__}: {error}. Choose a model for such images, or other data."
+        ) from error
+    return outputs

@@ -1,0 +1,75 @@
+"""The conformance kit: what every plugin promises, as small checks.
+
+In a plugin's tests:
+
+    from rcframe.testing import Check, parametrize_checks
+
+    @parametrize_checks("rcframe-mine")
+    def test_conformance(check: Check) -> None:
+        check()
+
+In a shell: `rcframe check rcframe-mine`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, TypeVar
+
+from rcframe.errors import RequestError, listed, nearest
+from rcframe.registry import Plugin, registry
+from rcframe.testing.subject import Check, Subject
+
+if TYPE_CHECKING:
+    from rcframe.registry import Registry
+
+__all__ = ["Check", "Subject", "checks_of", "parametrize_checks"]
+
+F = TypeVar("F", bound=Callable[..., object])
+
+
+def checks_of(distribution: str) -> Iterator[Check]:
+    """Yield every check that applies to the components of an installed plugin."""
+    from rcframe.testing.suite import CHECKS
+
+    plugin = _find(registry(), distribution)
+    if plugin.error:
+        raise RequestError(f"`{distribution}` failed to load: {plugin.error}.")
+    for spec in plugin.specs:
+        subject = Subject(plugin.distribution, plugin.module, spec)
+        for function in (*CHECKS["any"], *CHECKS[spec.kind]):
+            yield Check(function.__name__.removeprefix("check_"), subject, function)
+
+
+def _find(known: Registry, distribution: str) -> Plugin:
+    for plugin in known.plugins:
+        if plugin.distribution == distribution:
+            return plugin
+    names = [plugin.distribution for plugin in known.plugins]
+    raise RequestError(
+        f"No plugin `{distribution}` is installed.{nearest(distribution, names)} Installed: {listed(names)}."
+    )
+
+
+def parametrize_checks(distribution: str, expected_failures: Mapping[str, str] | None = None) -> Callable[[F], F]:
+    """Decorate a test with argument `check` to run once per check of a plugin.
+
+    `expected_failures` maps names of checks to the reason why they are known to fail.
+    """
+    import pytest
+
+    known = expected_failures or {}
+    cases = [
+        pytest.param(
+            check,
+            id=f"{check.subject.spec.kind}-{check.subject.spec.name}-{check.name}",
+            marks=[pytest.mark.xfail(reason=known[check.name], strict=True)] if check.name in known else [],
+        )
+        for check in checks_of(distribution)
+    ]
+
+    def decorate(test: F) -> F:
+        marked: F = pytest.mark.parametrize("check", cases)(test)
+        return marked
+
+    return decorate

@@ -1,0 +1,60 @@
+"""Which checks apply to which kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rcframe.testing import material_promises as material
+from rcframe.testing import method_promises as method
+from rcframe.testing import promises as general
+from rcframe.testing import training_promises as training
+from rcframe.testing.subject import Subject
+
+CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
+    "any": (
+        general.check_entry_module_is_free_of_torch,
+        general.check_target_resolves,
+        general.check_options_are_described,
+        general.check_options_survive_spec_string_and_toml,
+        general.check_unknown_option_is_refused,
+        general.check_components_are_immutable,
+    ),
+    "data": (material.check_data_is_sound, material.check_data_repeats),
+    "model": (material.check_model_builds, material.check_model_taps_exist),
+    "teacher": (training.check_teacher_trains, training.check_teacher_repeats, training.check_teacher_resumes),
+    "student": (
+        training.check_student_trains,
+        training.check_student_repeats,
+        training.check_student_resumes,
+        training.check_student_keeps_its_forward,
+        training.check_student_leaves_the_teacher_alone,
+        training.check_student_needs_what_it_declares,
+        training.check_student_can_be_observed,
+    ),
+    "pruner": (
+        method.check_pruner_removes_something,
+        method.check_pruner_leaves_other_stages_alone,
+        method.check_one_shot_pruner_keeps_the_original,
+    ),
+    "neuron": (
+        method.check_neuron_spikes_are_binary,
+        method.check_neuron_lets_gradients_through,
+        method.check_neuron_state_is_explicit,
+    ),
+    "attack": (
+        method.check_attack_stays_inside_the_threat,
+        method.check_attack_with_eps_zero_changes_nothing,
+        method.check_attack_leaves_its_input_alone,
+        method.check_attack_leaves_the_model_alone,
+        method.check_attack_repeats,
+        method.check_attack_does_harm,
+        method.check_attack_needs_what_it_declares,
+    ),
+    "certifier": (
+        method.check_certifier_is_exact_at_eps_zero,
+        method.check_certifier_is_never_broken,
+        method.check_certifier_loosens_with_eps,
+        method.check_certifier_refuses_unknown_layers,
+        method.check_certifier_leaves_the_model_alone,
+    ),
+}

@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from rcframe.models.base import Shape, ZooModel
+from rcframe.options import build, component, options_of, values_of
+
+
+@component
+class Flat(ZooModel):
+    """One linear layer."""
+
+    def network(self, shape: Shape, classes: int) -> nn.Module:
+        channels, height, width = shape
+        return nn.Sequential(nn.Flatten(), nn.Linear(channels * height * width, classes))
+
+
+@pytest.mark.parametrize(
+    ("width", "count", "scaled"),
+    [(1.0, 64, 64), (0.5, 64, 32), (2.0, 3, 6), (0.001, 64, 1), (0.1, 16, 2), (0.3, 16, 5), (1.5, 1, 2)],
+)
+def test_width_multiplies_and_keeps_at_least_one(width: float, count: int, scaled: int) -> None:
+    assert Flat(width=width).scaled(count) == scaled
+
+
+@given(st.floats(0.01, 8), st.integers(1, 4096))
+def test_scaled_is_the_nearest_whole_number(width: float, count: int) -> None:
+    scaled = Flat(width=width).scaled(count)
+    assert scaled >= 1
+    assert scaled == 1 or abs(scaled - width * count) <= 0.5
+
+
+def test_width_is_an_option_of_every_subclass() -> None:
+    assert [option.name for option in options_of(Flat)] == ["width"]
+    assert values_of(build(Flat, {"width": "1/2"}, "flat")) == {"width": 0.5}
+
+
+def test_without_a_network_there_is_no_model() -> None:
+    with pytest.raises(TypeError, match="network"):
+        ZooModel()  # type: ignore[abstract]  # on purpose

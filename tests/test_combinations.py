@@ -1,0 +1,145 @@
+"""Composition is the product: every combination of everything installed either runs or is refused with a way out.
+
+The parts are read from the registry, so the walk grows with each plugin.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from rcframe.assemble import Refusal, assemble, build_parts, refuse_with_alternative
+from rcframe.choice import Choice, parse_choice
+from rcframe.config import RunConfig, make_config
+from rcframe.errors import RequestError
+from rcframe.folder import create_folder
+from rcframe.monitor import Monitor
+from rcframe.options import options_of
+from rcframe.registry import registry
+from rcframe.report import ModelReport, Report
+from rcframe.session import Session, carry_out
+from rcframe.testing.toys import toy_dataset
+from rcframe.threat import make_threat
+
+MODEL = "convnet:channels=4+4+4,hidden=8"
+EPS = "0.05"
+CPU = torch.device("cpu")
+DATASET = toy_dataset(train=32, test=6)
+#: Options that keep a combination quick, for components that have them.
+QUICK = {"epochs": "1", "batch_size": "16", "finetune": "1", "steps": "2"}
+
+
+def spec(kind: str, name: str) -> str:
+    known = {option.name for option in options_of(registry().load(kind, Choice(name)))}
+    options = [f"{key}={value}" for key, value in QUICK.items() if key in known]
+    return f"{name}:{','.join(options)}" if options else name
+
+
+def installed(kind: str) -> list[str]:
+    return [spec(kind, item.spec.name) for item in registry().announced(kind)]
+
+
+def session_of(config: RunConfig) -> Session:
+    parts = build_parts(config)
+    try:
+        assembly = assemble(config, parts, DATASET, CPU)
+    except Refusal as refusal:
+        raise refuse_with_alternative(refusal, config, DATASET, CPU) from None
+    return Session(
+        config=config,
+        parts=parts,
+        dataset=DATASET,
+        device=CPU,
+        assembly=assembly,
+        threat=make_threat(config.eps, config.norm),
+        command="test",
+    )
+
+
+def config_of(**settings: object) -> RunConfig:
+    return make_config({"model": MODEL, "eps": EPS, **settings})
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run, for the teachers that are brought."""
+    folder = tmp_path_factory.mktemp("runs") / "earlier"
+    carry_out(session_of(config_of(student=spec("student", "plain"))), Monitor(), create_folder(folder))
+    return folder
+
+
+TEACHERS = [spec("teacher", item.spec.name) for item in registry().announced("teacher")]
+STUDENTS = installed("student")
+METHODS = list(
+    itertools.product(
+        [None, *installed("pruner")],
+        [None, *installed("neuron")],
+        [None, *installed("attack")],
+        [None, *installed("certifier")],
+    )
+)
+
+
+def brought(teacher: str, earlier: Path) -> str:
+    paths = {"file": earlier / "teacher.safetensors", "run": earlier}
+    return f"{teacher}:{paths[teacher]}" if teacher in paths else teacher
+
+
+def check_model(model: ModelReport, attack: str | None, certifier: str | None) -> None:
+    measured = [model.clean, *model.attacked.values(), *model.certified.values()]
+    assert list(model.attacked) == ([attack] if attack else [])
+    assert list(model.certified) == ([certifier] if certifier else [])
+    for one in measured:
+        assert one.n == len(DATASET.test)
+        assert 0 <= one.low <= one.accuracy <= one.high <= 1
+    assert 0 < model.size.nonzero <= model.size.parameters
+
+
+def check_report(report: Report, pruner: str | None, attack: str | None, certifier: str | None) -> None:
+    check_model(report.teacher, attack, certifier)
+    check_model(report.student, attack, certifier)
+    assert math.isfinite(report.seconds)
+    if pruner:
+        assert report.student.size.nonzero < report.teacher.size.parameters
+
+
+def session_or_way_out(config: RunConfig) -> Session | None:
+    """Return the session; or None for a refusal, which must name a combination that would run."""
+    try:
+        return session_of(config)
+    except RequestError as refusal:
+        if "Nearest that would run:" not in str(refusal):
+            pytest.fail(f"{config} was refused without a way out: {refusal}")
+        return None
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+@pytest.mark.parametrize("teacher", TEACHERS)
+def test_every_combination_runs_or_is_refused_with_a_way_out(teacher: str, student: str, earlier: Path) -> None:
+    ran = 0
+    for pruner, neuron, attack, certifier in METHODS:
+        config = config_of(
+            teacher=brought(teacher, earlier),
+            student=student,
+            pruner=pruner,
+            neuron=neuron,
+            attack=attack,
+            certifier=certifier,
+        )
+        session = session_or_way_out(config)
+        if session:
+            check_report(carry_out(session, Monitor(), None), pruner, attack, certifier)
+            ran += 1
+    assert ran >= len(METHODS) // 2, "most combinations of the default network must run"
+
+
+def test_the_walk_covers_everything_installed() -> None:
+    for kind in ("teacher", "student", "pruner", "neuron", "attack", "certifier"):
+        names = {item.spec.name for item in registry().announced(kind)}
+        walked = {parse_choice(text, kind).name for text in installed(kind)}
+        assert names == walked
+        assert names, f"no {kind} is installed: install the plugins of this repository"
