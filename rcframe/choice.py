@@ -11,7 +11,8 @@ from rcframe.errors import RequestError
 from rcframe.options import Value, to_text
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
-_FUNCTION = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*(?=\s*(,|$))")
+#: `module:function`; the module has a dot or an underscore, which no component name has before a colon.
+_FUNCTION = re.compile(r"(?=[^:]*[._])[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?=\s*(,|$))")
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rcframe.session import Session
 
 hookspec = pluggy.HookspecMarker("rcframe")
+#: Marks the functions of a plugin module that implement hooks.
 hookimpl = pluggy.HookimplMarker("rcframe")
 
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from rcframe.errors import RequestError, listed
+from rcframe.graph import NotAChain, chain
 from rcframe.taps import taps_of
 
 if TYPE_CHECKING:
@@ -200,12 +201,24 @@ def unconvertible(module: nn.Module) -> str | None:
     for names in places.values():
         if len(names) > 1:
             return f"{listed(names)} are one and the same nn.ReLU; give each place an nn.ReLU() of its own"
+    if functional := _functional_relus(module):
+        return f"{listed(functional)} calls relu as a function, which would not spike; write nn.ReLU() modules instead"
     if not places:
         return (
             f"`{type(module).__name__}` has no nn.ReLU layer; if it calls relu as a function, "
             f"write nn.ReLU() modules instead"
         )
     return None
+
+
+def _functional_relus(module: nn.Module) -> list[str]:
+    """Name the calls of relu that are no modules, as far as the network can be read as a chain."""
+    try:
+        layers = chain(module)
+    except NotAChain:
+        return []
+    own = set(module.modules())
+    return [f"`{layer.name}`" for layer in layers if isinstance(layer.module, _RELUS) and layer.module not in own]
 
 
 class SpikeCounts:

@@ -26,7 +26,7 @@ class Training:
     optimizer: Literal["adam", "sgd"] = option(default="adam", help="The optimizer.")
     lr: float = option(default=1e-3, help="Learning rate.", check=more_than(0))
     momentum: float = option(default=0.9, help="Momentum of `sgd`.", check=between(0, 1))
-    weight_decay: float = option(default=0.0, help="Weight decay on all parameters.", check=at_least(0))
+    weight_decay: float = option(default=0.0, help="Weight decay on all parameters but scalars.", check=at_least(0))
     schedule: Literal["constant", "steps", "cosine"] = option(
         default="constant", help="How the learning rate changes from epoch to epoch."
     )
@@ -75,9 +75,14 @@ class Training:
     def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         from torch.optim import SGD, Adam
 
+        # Scalars are thresholds and leaks of neurons, which decay would drag away from where they work.
+        scalars = [parameter for parameter in parameters if parameter.dim() == 0]
+        weights = [parameter for parameter in parameters if parameter.dim() > 0]
+        groups = [{"params": weights, "weight_decay": self.weight_decay}, {"params": scalars, "weight_decay": 0.0}]
+        used = [group for group in groups if group["params"]]
         if self.optimizer == "adam":
-            return Adam(parameters, lr=self.lr, weight_decay=self.weight_decay)
-        return SGD(parameters, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay)
+            return Adam(used, lr=self.lr)
+        return SGD(used, lr=self.lr, momentum=self.momentum)
 
     def _schedule(self, optimizer: Optimizer, epochs: int) -> LRScheduler:
         from torch.optim.lr_scheduler import CosineAnnealingLR, MultiStepLR

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,17 +48,29 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a `.safetensors` file, or of a `.pt` file without unpickling anything but tensors."""
     if not path.is_file():
         raise RequestError(f"There is no weights file `{path}`.")
+    if path.suffix in (".pt", ".pth"):
+        return _tensors_of(_unpickled(path), path)
     try:
-        if path.suffix in (".pt", ".pth"):
-            return _tensors_of(torch.load(path, map_location="cpu", weights_only=True), path)
         return load_file(path)
-    except (SafetensorError, OSError, EOFError, RuntimeError) as error:
-        raise RequestError(f"`{path}` is damaged or no weights file: {_first_line(error)}") from error
+    except (SafetensorError, OSError) as error:
+        raise _damaged(path, error) from error
+
+
+def _unpickled(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL (\S+)", str(error))
         raise RequestError(
-            f"`{path}` wants to run code when it is read, so it was refused: {_first_line(error)} "
+            f"`{path}` wants to run code{f' (`{wanted[1]}`)' if wanted else ''} when it is read, so it was refused. "
             f"Save its state_dict, or convert it to safetensors."
         ) from error
+    except Exception as error:  # a damaged pickle can fail in any way
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> RequestError:
+    return RequestError(f"`{path}` is damaged or no weights file: {_first_line(error)}")
 
 
 def _first_line(error: Exception) -> str:

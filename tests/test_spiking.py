@@ -355,7 +355,7 @@ def test_a_relu_that_runs_twice_is_refused_by_name_when_it_does() -> None:
 
 
 def test_functional_relus_are_refused() -> None:
-    with pytest.raises(RequestError, match=r"`FunctionalRelu` has no nn\.ReLU layer.*write nn\.ReLU\(\) modules"):
+    with pytest.raises(RequestError, match=r"`relu` calls relu as a function.*write nn\.ReLU\(\) modules"):
         convert(Counter(), FunctionalRelu())
 
 

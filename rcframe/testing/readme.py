@@ -17,6 +17,7 @@ from rcframe.options import options_of, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rcframe.api import Component
 
@@ -42,3 +43,14 @@ def commands(text: str, program: str = "rcframe") -> Iterator[list[str]]:
             inside = not inside
         elif inside and line.split()[:1] == [program]:
             yield shlex.split(line, comments=True)[1:]
+
+
+def run_command(arguments: list[str], folder: Path) -> None:
+    """Carry out `rcframe run` with these arguments into `folder`; AssertionError with its output if it fails."""
+    from click.testing import CliRunner
+
+    from rcframe.cli import cli
+
+    done = CliRunner().invoke(cli, [*arguments, "--out", str(folder)])
+    assert done.exit_code == 0, done.output or repr(done.exception)
+    assert (folder / "report.json").is_file(), done.output

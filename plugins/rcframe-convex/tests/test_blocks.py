@@ -34,6 +34,12 @@ def test_demand_by_hand() -> None:
     assert Block.within(network(), 3 * 10368 + 1) == Block(examples=3, channels=18)
 
 
+def test_relu_on_the_images_themselves_needs_one_coefficient_each() -> None:
+    alone = read(nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(12, 2)), torch.rand(1, 3, 2, 2))
+    # The ReLU: 3 channels x 4 pixels. The end: 2 classes x all 12 pixels.
+    assert Block.within(alone, 24) == Block(examples=1, channels=2)
+
+
 def test_smallest_block() -> None:
     assert Block.within(network(), 1) == Block(examples=1, channels=1)
 

@@ -289,6 +289,14 @@ def test_relu_at_the_end_is_relaxed_too() -> None:
         assert bool((bound <= smallest_margins(net, points, label) + 1e-9).all())
 
 
+def test_relu_on_the_images_themselves_is_relaxed_too() -> None:
+    net = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(2, 2, bias=False)).double()
+    net[2].weight.data = torch.tensor([[1.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    x = torch.tensor([[0.1, 0.5]], dtype=torch.float64).view(1, 1, 1, 2)
+    # [-0.1, 0.3] is relaxed with slope 3/4 and lower line 3/4 z, least at -0.075; [0.3, 0.7] is active.
+    assert margins(net, x, torch.tensor([0]), 0.2)[0, 1].item() == pytest.approx(-0.075 + 0.3)
+
+
 def robust_loss(net: nn.Module, x: Tensor, y: Tensor, eps: float) -> Tensor:
     return F.cross_entropy(-margins(net, x, y, eps), y)
 

@@ -38,7 +38,7 @@ def _demands(network: Network) -> Iterator[tuple[int, int]]:
 def _per_channel(network: Network, depth: int, shape: Shape) -> int:
     spans: Spans = Span(shape[1]), Span(shape[2])
     most = 1
-    for step, before in zip(network.steps[depth - 1 :: -1], network.shapes[depth - 1 :: -1], strict=True):
+    for step, before in reversed(list(zip(network.steps[:depth], network.shapes[:depth], strict=True))):
         spans = step.reach(spans, before)
         most = max(most, before[0] * spans[0].size * spans[1].size)
     return most * shape[1] * shape[2]

@@ -1,0 +1,32 @@
+"""The README does not go stale."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from rcframe_convex.certifier import Convex
+
+from rcframe.testing.readme import commands, options_table, run_command
+
+README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_readme_lists_every_option() -> None:
+    assert options_table(Convex) in README
+
+
+def test_the_example_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found: dict[str, torch.Tensor] = {}
+    exec(example, found)
+    assert found["margins"].shape == (4, 10)
+    assert found["areas"].shape == (4,)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", list(commands(README)), ids=" ".join)
+def test_the_command_of_the_readme_runs(arguments: list[str], tmp_path: Path) -> None:
+    run_command(arguments, tmp_path / "run")
