@@ -1,6 +1,56 @@
-"""Settings of the whole test suite."""
+"""Settings and fixtures of the whole test suite."""
+
+from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import attrs
+import pytest
 
 # Two workers on two cores: more threads would only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+#: Tests of a package that is not installed here; its example runs them where it is.
+collect_ignore = ["examples/acme-robustness"]
+
+
+@attrs.frozen
+class Shell:
+    """Runs commands as a user would, with the programs of one environment first on the path."""
+
+    scripts: Path
+
+    def __call__(self, command: str, folder: Path, **variables: str) -> str:
+        """Run a command in a folder and return what it printed; a failure fails the test with all output."""
+        path = f"{self.scripts}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "COLUMNS": "200", **variables}
+        done = subprocess.run(
+            command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+@pytest.fixture(scope="session")
+def user() -> Shell:
+    """Commands in the environment that runs the tests."""
+    return Shell(Path(sys.executable).parent)
+
+
+@pytest.fixture(scope="module")
+def fresh_user(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """Commands in a new virtual environment that sees the torch and rcframe installed here."""
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    seen = [path for path in sys.path if path.endswith("site-packages")]
+    lines = [f"import site; site.addsitedir({path!r})" for path in seen]
+    (packages / "parent.pth").write_text("\n".join(lines) + "\n")
+    command = folder / "bin" / "rcframe"
+    command.write_text(f"#!{folder / 'bin' / 'python'}\nfrom rcframe.cli import main\nmain()\n")
+    command.chmod(0o755)
+    return Shell(folder / "bin")

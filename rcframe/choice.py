@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import attrs
 
 from rcframe.errors import RequestError
-from rcframe.options import Value, to_text
+from rcframe.options import Value, changed_options, to_text, values_of
 
 _NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 #: `module:function`; the module has a dot or an underscore, which no component name has before a colon.
@@ -37,6 +37,16 @@ def format_choice(choice: Choice) -> str:
         text = f"({text})" if re.search(r"[,()=]|^\s|\s$", text) else text
         parts.append(f"{key}={text}" if key else text)
     return f"{head}:{','.join(parts)}" if parts else head
+
+
+def shortest(choice: Choice, built: object) -> str:
+    """Write the spec string of a component with those options that differ from their defaults."""
+    return format_choice(attrs.evolve(choice, options=changed_options(built)))
+
+
+def longest(choice: Choice, built: object) -> str:
+    """Write the spec string of a component with every option, so that it stays the same when defaults change."""
+    return format_choice(attrs.evolve(choice, options=values_of(built)))
 
 
 def _as_value(value: object) -> Value:

@@ -12,7 +12,7 @@ import tomlkit
 
 from rcframe.access import parse_access
 from rcframe.api import Component, Norm
-from rcframe.choice import Choice, parse_choice
+from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.errors import RequestError, listed, nearest
 from rcframe.options import Number, Value, values_of
 from rcframe.registry import registry
@@ -103,7 +103,7 @@ def as_choice(chosen: Chosen, kind: str) -> Choice:
                 f"Option `{twice[0]}` of the {kind} `{named.name}` is given twice: in `{name}` and beside it."
             )
         return attrs.evolve(named, options={**named.options, **options}, text="")
-    raise RequestError(f"Cannot read {chosen!r} as a {kind}: give a spec string such as `name:option=value`.")
+    raise RequestError(f"Cannot read {chosen!r} as the {kind}: give a spec string such as `name:option=value`.")
 
 
 def _plain(key: str, value: object) -> object:
@@ -123,9 +123,24 @@ def _plain(key: str, value: object) -> object:
 def _eps(value: object) -> Number:
     from rcframe.threat import make_threat
 
-    if not isinstance(value, str | float | int) or isinstance(value, bool):
+    if not isinstance(value, str | float | int):
         raise RequestError(f"eps is {value!r}, but it must be a number in pixels, such as 0.03 or 8/255.")
     return cast(Number, make_threat(value, "l2").eps)
+
+
+def label(config: RunConfig, components: Mapping[str, Sequence[Component]]) -> RunConfig:
+    """Let components that were not given as spec strings show as the shortest spec strings that build them."""
+
+    def labelled(choice: Choice, built: Component) -> Choice:
+        return choice if choice.text else attrs.evolve(choice, text=shortest(choice, built))
+
+    changes: dict[str, Any] = {}
+    for key in _ONE:
+        if choice := getattr(config, key):
+            changes[key] = labelled(choice, components[key][0])
+    for key, attribute in _MANY.items():
+        changes[attribute] = tuple(map(labelled, getattr(config, attribute), components[key]))
+    return attrs.evolve(config, **changes)
 
 
 def read_config(path: Path) -> dict[str, object]:

@@ -11,7 +11,7 @@ import attrs
 from torch import Tensor, nn
 
 from rcframe.api import Component
-from rcframe.choice import Choice
+from rcframe.choice import Choice, shortest
 from rcframe.context import Role
 from rcframe.evaluate import Accuracy, Evaluator
 from rcframe.flags import Findings, trust_flags
@@ -62,14 +62,17 @@ class _Judge:
         """Return which test images each measurement finds right."""
         config, parts, threat = self.session.config, self.session.parts, self.session.threat
         evaluator = self._evaluator
-        findings = Findings(clean=self._measure("clean", lambda: evaluator.clean(module)))
+        findings = Findings(clean=self._measure("clean", "clean", lambda: evaluator.clean(module)))
         for choice, attack in zip(config.attacks, parts.attacks, strict=True):
             spec, queries = str(choice), Queries()
             attacked = functools.partial(evaluator.attacked, module, attack, threat, queries)
-            findings.attacked[spec], findings.queries[spec] = self._measure(spec, attacked), queries
+            findings.attacked[spec], findings.queries[spec] = (
+                self._measure(spec, shortest(choice, attack), attacked),
+                queries,
+            )
         for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
             certified = functools.partial(evaluator.certified, module, certifier, threat)
-            findings.certified[str(choice)] = self._measure(str(choice), certified)
+            findings.certified[str(choice)] = self._measure(str(choice), shortest(choice, certifier), certified)
         return findings
 
     @property
@@ -82,10 +85,13 @@ class _Judge:
             progress=self.monitor.measured,
         )
 
-    def _measure(self, what: str, measurement: Callable[[], Tensor]) -> Tensor:
-        """Measure with generators started from the seed, so that teacher and student meet the same randomness."""
+    def _measure(self, what: str, stream: str, measurement: Callable[[], Tensor]) -> Tensor:
+        """Measure with generators started from the seed, so that teacher and student meet the same randomness.
+
+        `stream` does not depend on how the user spelled what is measured.
+        """
         self.monitor.measuring(f"{self.role}: {what}", self._evaluator.count)
-        with seeded(self.session.config.seed, "measure", what):
+        with seeded(self.session.config.seed, "measure", stream):
             return measurement()
 
 

@@ -207,8 +207,6 @@ def _parse_scalar(kind: object, given: object) -> Scalar:
             raise ValueError
         return int(cast("str | float", given))
     if kind is float:
-        if isinstance(given, bool | None):
-            raise ValueError
         written = given if isinstance(given, str) else None
         if written is not None and "/" in written:
             return Number(written)

@@ -23,10 +23,11 @@ _LINE_SECONDS = 5.0
 
 
 class _Throughput(ProgressColumn):
-    """Images per second."""
+    """Images per second since the task began; the bar itself may count batches."""
 
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
+        passed = task.finished_time or task.elapsed
+        speed = task.fields["images"] / passed if passed else 0
         return Text(f"{speed:,.0f} images/s" if speed else "", style="progress.data.speed")
 
 
@@ -52,22 +53,24 @@ class LiveDisplay(Monitor):
             console=console,
         )
         self._task: TaskID | None = None
-        self._pending, self._updated = 0, 0.0
+        self._pending, self._images, self._total, self._updated = 0, 0, 0, 0.0
 
     def _start(self, what: str, total: int) -> None:
         self._progress.start()
         self._flush()
-        self._task = self._progress.add_task(what, total=total, metrics="")
+        self._images, self._total = 0, total
+        self._task = self._progress.add_task(what, total=total, metrics="", images=0)
 
-    def _advance(self, images: int) -> None:
+    def _advance(self, steps: int, images: int) -> None:
         """Move the bar, but not more often than the eye sees: drawing must cost nothing."""
-        self._pending += images
+        self._pending += steps
+        self._images += images
         if time.monotonic() - self._updated > _REFRESH_SECONDS:
             self._flush()
 
     def _flush(self) -> None:
         if self._task is not None:
-            self._progress.advance(self._task, self._pending)
+            self._progress.update(self._task, advance=self._pending, images=self._images)
         self._pending, self._updated = 0, time.monotonic()
 
     def stage_started(self, stage: Stage) -> None:
@@ -76,7 +79,7 @@ class LiveDisplay(Monitor):
 
     def batch_done(self, stage: Stage, images: int) -> None:
         """Count the batch."""
-        self._advance(1)
+        self._advance(1, images)
 
     def epoch_done(self, stage: Stage, metrics: Mapping[str, float]) -> None:
         """Show the epoch's means."""
@@ -87,6 +90,8 @@ class LiveDisplay(Monitor):
     def stage_done(self, stage: Stage) -> None:
         """Fill the bar."""
         self._flush()
+        if self._task is not None:
+            self._progress.update(self._task, completed=self._total)
 
     def measuring(self, what: str, images: int) -> None:
         """Show a bar for the measurement."""
@@ -94,7 +99,7 @@ class LiveDisplay(Monitor):
 
     def measured(self, images: int) -> None:
         """Count the images."""
-        self._advance(images)
+        self._advance(images, images)
         self._flush()
 
     def said(self, text: str) -> None:

@@ -14,8 +14,8 @@ from torch import nn
 from rcframe.access import parse_access
 from rcframe.api import Pruner, StudentPlan, StudentStrategy
 from rcframe.assemble import Assembly, Parts, Refusal, assemble, build_parts, refuse_with_alternative
-from rcframe.choice import format_choice
-from rcframe.config import RunConfig
+from rcframe.choice import longest
+from rcframe.config import RunConfig, label
 from rcframe.context import Role, Run
 from rcframe.data.images import Dataset
 from rcframe.data.prepare import default_root, prepare
@@ -50,6 +50,7 @@ def prepare_session(config: RunConfig, command: str) -> Session:
     """Load the data, build every part and check them against each other; nothing is trained and nothing written."""
     device = resolve_device(config.device)
     parts = build_parts(config)
+    config = label(config, parts.by_setting())
     root = Path(config.data_root) if config.data_root else default_root()
     dataset = prepare(parts.data, root, config.seed)
     config = attrs.evolve(config, eps=config.eps if config.eps is not None else dataset.info.eps)
@@ -130,12 +131,14 @@ def _phases(strategies: tuple[StudentStrategy, ...], student: nn.Module, teacher
 
 def _architecture(session: Session, role: Role) -> Architecture:
     config = session.config
-    model, neuron = config.model, None
+    parts, neuron = session.parts, None
+    model = longest(config.model, parts.model)
     if role == "student":
-        model, neuron = config.student_model or config.model, config.neuron
+        model = longest(config.student_model or config.model, parts.student_model)
+        neuron = longest(config.neuron, parts.neuron) if config.neuron else None
     return Architecture(
-        model=format_choice(model),
-        neuron=format_choice(neuron) if neuron else None,
+        model=model,
+        neuron=neuron,
         shape=session.dataset.info.shape,
         classes=len(session.dataset.info.classes),
     )

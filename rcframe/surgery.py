@@ -105,10 +105,13 @@ def prune_after_training(pruner: OneShotPruner, plan: StudentPlan, student: nn.M
         small, report = pruner.apply(trained, run.example)
     check_same_task(small, run)
     run.pruned.append(report)
+    count = len(run.pruned)
     for stage in plan(small):
         if stage.target is small:
             stage.epochs = min(stage.epochs, pruner.finetune)
             yield stage
+    # A pruner earlier in the chain has pruned `small` on the way, which nobody uses.
+    del run.pruned[count:]
 
 
 def check_same_task(small: nn.Module, run: Run) -> None:

@@ -155,13 +155,14 @@ def shell(site: Path, tmp_path: Path) -> Command:
 
     def call(*arguments: str, **environment: str) -> Outcome:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RCFRAME_")}
+        path = os.pathsep.join(filter(None, [str(site), inherited.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],
             check=False,
             capture_output=True,
             text=True,
             cwd=tmp_path,
-            env=inherited | {"PYTHONPATH": str(site), "COLUMNS": "300"} | environment,
+            env=inherited | {"PYTHONPATH": path, "COLUMNS": "300"} | environment,
         )
         return Outcome(done.returncode, done.stdout, done.stderr)
 

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rcframe.choice import Choice, format_choice, parse_choice
+from rcframe.choice import Choice, format_choice, longest, parse_choice, shortest
 from rcframe.errors import RequestError
+from rcframe.options import build, component, option
 
 NAMES = st.from_regex(r"[a-z0-9]+(-[a-z0-9]+){0,2}", fullmatch=True)
 KEYS = st.from_regex(r"[a-z_][a-z0-9_]{0,8}", fullmatch=True)
@@ -112,6 +113,28 @@ def test_a_choice_is_read_back_from_its_spec_string(
     assert (found.name, dict(found.options), found.distribution) == (name, options, distribution)
 
 
+@component
+class Sized:
+    width: int = option(default=1, help="A number.")
+    layers: tuple[int, ...] = option(default=(), help="Numbers.")
+    path: str = option(default="", help="A text.", positional=True)
+
+
+def test_a_built_component_is_written_with_its_changed_or_with_all_its_options() -> None:
+    choice = Choice("sized", {"layers": "1+2", "width": "1"}, "acme", text="typed")
+    built = Sized(layers=(1, 2))
+    assert shortest(choice, built) == "acme/sized:layers=1+2"
+    assert longest(choice, built) == "acme/sized:width=1,layers=1+2,path="
+    assert shortest(Choice("sized"), Sized()) == "sized"
+    for text in (shortest(choice, built), longest(choice, built)):
+        assert build(Sized, parse_choice(text, "thing").options, "sized") == built
+
+
+def test_all_options_of_a_function_of_ones_own_are_read_back() -> None:
+    text = "python:function=nets.small:tiny,normalize=false"
+    assert parse_choice(text, "model") == Choice("python", {"function": "nets.small:tiny", "normalize": "false"})
+
+
 def test_a_choice_shows_what_was_typed() -> None:
     typed = "pgd:steps=5, restarts=2"
     assert str(parse_choice(typed, "attack")) == typed
@@ -119,3 +142,4 @@ def test_a_choice_shows_what_was_typed() -> None:
         "pgd:steps=5,random_start=true,gammas=1+0.5,x"
     )
     assert parse_choice("pgd:steps=5", "attack") == parse_choice(" pgd: steps=5", "attack")
+    assert parse_choice("one/pgd", "attack") != parse_choice("two/pgd", "attack")

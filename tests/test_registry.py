@@ -1,20 +1,20 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import re
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 import pytest
 
 import rcframe
-from rcframe.api import KINDS, Attack, Component, Model, Teacher
+from rcframe.api import KINDS
 from rcframe.builtins import SPECS
 from rcframe.choice import Choice, parse_choice
 from rcframe.errors import PluginError, RequestError
-from rcframe.options import option
 from rcframe.registry import Plugin, Registry, registry
 
 if TYPE_CHECKING:
@@ -56,10 +56,9 @@ def spec(name: str = "still", kind: str = "attack", **more: object) -> dict[str,
 
 
 @pytest.fixture
-def parts(install: Install) -> None:
+def parts(site: Path, install: Install) -> None:
     """Provide the module behind the generated plugins' components."""
-    install("acme-parts", source=PARTS, point="unused_parts", target="rcframe_no_such:thing")
-    shutil.rmtree(next(install("acme-unused").glob("acme_parts-*")))
+    (site / "acme_parts.py").write_text(PARTS)
 
 
 def plugin(name: str) -> Plugin:
@@ -127,7 +126,7 @@ def test_what_is_left_of_a_half_removed_distribution_hurts_nobody(install: Insta
     ("source", "error"),
     [
         ("import rcframe_no_such_module", "ModuleNotFoundError: No module named 'rcframe_no_such_module'"),
-        ("from rcframe import no_such_name", "No rcframe attribute no_such_name"),
+        ("from rcframe import no_such_name", "ImportError: cannot import name 'no_such_name' from 'rcframe'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
         ("import os; raise SystemExit", "SystemExit: no message"),
         ("def broken(:", "SyntaxError: invalid syntax"),
@@ -177,8 +176,7 @@ HOOKED = "from rcframe import Spec, hookimpl\n@hookimpl\ndef {definition}:\n    
 def test_a_wrong_hook_is_explained_to_its_author(definition: str, body: str, error: str, install: Install) -> None:
     install("acme-bad", source=HOOKED.format(definition=definition, body=body))
     install("acme-good", [spec()])
-    with pytest.raises(AssertionError, match=error):
-        raise AssertionError(plugin("acme-bad").error)
+    assert re.search(error, plugin("acme-bad").error or "")
     assert plugin("acme-good").status == "ok"
 
 
@@ -203,8 +201,7 @@ def test_an_announcement_that_cannot_be_used_is_refused_as_a_whole(
     announced: list[dict[str, object]], error: str, install: Install
 ) -> None:
     install("acme-bad", [spec("fine"), *announced])
-    with pytest.raises(AssertionError, match=error):
-        raise AssertionError(plugin("acme-bad").error)
+    assert re.search(error, plugin("acme-bad").error or "")
     assert plugin("acme-bad").specs == ()
 
 
@@ -260,11 +257,12 @@ def test_strictness_covers_announcements_missing_plugins_and_shared_modules(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RCFRAME_STRICT", "1")
-    install("acme-one", [spec(api=2)])
-    with pytest.raises(PluginError, match="`acme-one` cannot be used: it was written for plugin API 2"):
-        registry()
+    install("acme-one", [spec()])
     install("acme-two", [spec()], module="acme_one")
     with pytest.raises(PluginError, match="`acme-two` cannot be used: its module `acme_one` is also announced by"):
+        registry()
+    install("acme-old", [spec(api=0)])
+    with pytest.raises(PluginError, match="`acme-old` cannot be used: it was written for plugin API 0"):
         registry()
     monkeypatch.setenv("RCFRAME_PLUGINS", "acme-three")
     with pytest.raises(PluginError, match="`acme-three` cannot be used: it is named in RCFRAME_PLUGINS but not"):
@@ -400,7 +398,7 @@ def test_a_component_without_its_decorator_is_refused_since_its_options_would_be
     install: Install, parts: None
 ) -> None:
     install("acme-one", [spec(target="acme_parts:Undecorated")])
-    with pytest.raises(PluginError, match="^`acme_parts:Undecorated` of `acme-one` lacks the decorator `@component`"):
+    with pytest.raises(PluginError, match=r"^`acme_parts:Undecorated` of `acme-one` lacks the decorator `@component`"):
         registry().make("attack", "still")
 
 
@@ -441,8 +439,8 @@ def rcframe_commands(group):
 
 
 @pytest.fixture
-def group() -> Iterator[click.Group]:
-    yield click.Group("rcframe", commands={"run": click.Command("run")})
+def group() -> click.Group:
+    return click.Group("rcframe", commands={"run": click.Command("run")})
 
 
 def test_plugins_add_commands(install: Install, group: click.Group) -> None:
@@ -512,8 +510,9 @@ def rcframe_run_finished(report):
 """
 
 
-def tiny_run() -> rcframe.Report:
+def tiny_run(out: Path | None = None) -> rcframe.Report:
     return rcframe.run(
+        out=out,
         data="glyphs:size=8,classes=3,train=48,test=12,augment=flip",
         model="mlp:hidden=8",
         teacher="plain:epochs=2,lr=0.02",
@@ -548,14 +547,18 @@ def test_observers_see_a_run_and_one_that_fails_does_not_stop_it(install: Instal
     ]
 
 
-def test_installing_plugins_changes_no_number_of_a_run_that_does_not_name_them(install: Install, parts: None) -> None:
-    def numbers() -> dict[str, object]:
-        return {key: value for key, value in tiny_run().as_json().items() if key != "seconds"}
+def test_installing_plugins_changes_no_bit_of_a_run_that_does_not_name_them(
+    install: Install, parts: None, tmp_path: Path
+) -> None:
+    def outcome(folder: Path) -> tuple[dict[str, object], dict[str, bytes]]:
+        report = {key: value for key, value in tiny_run(folder).as_json().items() if key != "seconds"}
+        files = ("run.toml", "teacher.safetensors", "student.safetensors")
+        return report, {name: (folder / name).read_bytes() for name in files}
 
-    before = numbers()
+    before = outcome(tmp_path / "before")
     install("acme-bad", [spec("pdg"), spec("plain", "teacher", target="acme_parts:Lazy")], body=FAILS)
     install("acme-watch", [spec("kdd", "student"), spec("mlp", "model")], body=WATCHES)
-    assert numbers() == before
+    assert outcome(tmp_path / "after") == before
     assert {found.distribution for found in registry().plugins} >= {"acme-bad", "acme-watch"}
 
 
@@ -563,7 +566,3 @@ def test_the_registry_is_made_once(install: Install) -> None:
     install("acme-one")
     assert registry() is registry()
     assert Registry([]).plugins == registry().plugins[:1]
-    assert issubclass(registry().load("model", Choice("mlp")), Model)
-    assert issubclass(registry().load("teacher", Choice("plain")), Teacher)
-    assert issubclass(Attack, Component)
-    assert option is not None

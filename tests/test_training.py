@@ -15,28 +15,47 @@ from rcframe.testing.toys import toy_run
 from rcframe.training import Training
 
 
-def begun(training: Training) -> Stage:
-    stage = training.stage(toy_run("student"), nn.Linear(2, 2), supervised)
+class Leaky(nn.Module):
+    """A layer with a scalar, such as the leak of a neuron."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2, 2))
+        self.leak = nn.Parameter(torch.tensor(0.5))
+
+
+def begun(training: Training, target: nn.Module | None = None) -> Stage:
+    stage = training.stage(toy_run("student"), nn.Linear(2, 2) if target is None else target, supervised)
     stage.begin()
     return stage
 
 
+def groups(stage: Stage, *names: str) -> list[list[float]]:
+    assert stage.optimizer is not None
+    return [[group[name] for name in names] for group in stage.optimizer.param_groups]
+
+
 def test_adam_gets_its_options() -> None:
-    optimizer = begun(Training(lr=0.3, weight_decay=0.2)).optimizer
-    assert type(optimizer) is torch.optim.Adam
-    assert optimizer.defaults["lr"] == 0.3
-    assert optimizer.defaults["weight_decay"] == 0.2
+    stage = begun(Training(lr=0.3, weight_decay=0.2))
+    assert type(stage.optimizer) is torch.optim.Adam
+    assert groups(stage, "lr", "weight_decay") == [[0.3, 0.2]]
 
 
 def test_sgd_gets_its_options() -> None:
-    optimizer = begun(Training(optimizer="sgd", lr=0.3, momentum=0.7, weight_decay=0.2)).optimizer
-    assert type(optimizer) is torch.optim.SGD
-    assert {name: optimizer.defaults[name] for name in ("lr", "momentum", "weight_decay", "nesterov")} == {
-        "lr": 0.3,
-        "momentum": 0.7,
-        "weight_decay": 0.2,
-        "nesterov": False,
-    }
+    stage = begun(Training(optimizer="sgd", lr=0.3, momentum=0.7, weight_decay=0.2))
+    assert type(stage.optimizer) is torch.optim.SGD
+    assert groups(stage, "lr", "momentum", "weight_decay", "nesterov") == [[0.3, 0.7, 0.2, False]]
+
+
+@pytest.mark.parametrize("training", [Training(weight_decay=0.2), Training(optimizer="sgd", weight_decay=0.2)])
+def test_scalars_are_trained_but_never_decayed(training: Training) -> None:
+    target = Leaky()
+    stage = begun(training, target)
+    stage.update(0 * target.weight.sum() + 0 * target.leak)
+    assert float(target.weight.detach().max()) < 1
+    assert float(target.leak.detach()) == 0.5
+    stage.update(target.leak)
+    assert float(target.leak.detach()) < 0.5
 
 
 def test_a_constant_rate_needs_no_schedule() -> None:

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 import rcframe as rc
 from rcframe.builtins.saved import FileTeacher, RunTeacher
-from rcframe.context import Run
 from rcframe.errors import RequestError
 from rcframe.masks import size_of
 from rcframe.normalize import Normalized
@@ -40,6 +39,14 @@ def same(ours: nn.Module, theirs: nn.Module) -> bool:
         return torch.equal(ours.eval()(x), theirs.eval()(x))
 
 
+def pruned(module: nn.Module) -> nn.Module:
+    pruner = rc.pruner("filters", ratio=0.5)
+    assert isinstance(pruner, rc.OneShotPruner)
+    small, _ = pruner.apply(module, some_images()[0])
+    assert size_of(small).parameters < size_of(module).parameters
+    return small
+
+
 class Evil:
     """Leaves a mark when it is unpickled."""
 
@@ -64,8 +71,7 @@ def test_the_description_of_a_network_is_read_back(tmp_path: Path) -> None:
 
 
 def test_a_pruned_network_comes_back_at_its_size(tmp_path: Path) -> None:
-    small, _ = rc.pruner("filters", ratio=0.5).apply(network(), some_images()[0])
-    assert size_of(small).parameters < size_of(network()).parameters
+    small = pruned(network())
     again = RunTeacher(path=str(saved(tmp_path, small).parent)).network(toy_run("teacher"))
     assert size_of(again) == size_of(small)
     assert same(again, small)
@@ -82,7 +88,7 @@ def test_a_spiking_network_comes_back_spiking(tmp_path: Path) -> None:
 
 def test_a_pruned_spiking_network_comes_back_as_both(tmp_path: Path) -> None:
     spiking = rc.neuron("lif", steps=2).convert(network())
-    small, _ = rc.pruner("filters", ratio=0.5).apply(spiking, some_images()[0])
+    small = pruned(spiking)
     again = load_network(saved(tmp_path, small, Architecture(MODEL, "lif:steps=2", SHAPE, CLASSES)), toy_run("teacher"))
     assert size_of(again) == size_of(small)
     assert same(again, small)
@@ -218,10 +224,8 @@ def test_saving_leaves_the_network_alone_and_replaces_an_older_file(tmp_path: Pa
     assert all(torch.equal(value, before[name]) for name, value in read_weights(path).items())
 
 
-def test_the_network_of_a_run_is_drawn_from_the_run_and_not_the_file(tmp_path: Path) -> None:
-    """Loading does not disturb the generators of whoever loads."""
+def test_loading_draws_nothing_from_the_generators_of_whoever_loads(tmp_path: Path) -> None:
     path, run = saved(tmp_path, network()), toy_run("teacher")
-    assert isinstance(run, Run)
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)

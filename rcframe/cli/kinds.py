@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import rich_click as click
 from click.shell_completion import CompletionItem
 
 
-class ComponentType(click.ParamType[str]):
+if TYPE_CHECKING:
+    _SpecString = click.ParamType[str]
+else:
+    _SpecString = click.ParamType  # click before 8.4 knows no type arguments
+
+
+class ComponentType(_SpecString):
     """A spec string of one kind of component."""
 
     def __init__(self, kind: str) -> None:

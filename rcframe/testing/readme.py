@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from rcframe.options import options_of, to_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from rcframe.api import Component
@@ -32,17 +31,18 @@ def options_table(cls: type[Component]) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows) + "\n"
 
 
-def commands(text: str, program: str = "rcframe") -> Iterator[list[str]]:
-    """Yield the arguments of every command of `program` in the code blocks of a Markdown text.
+def commands(text: str, program: str = "rcframe") -> list[list[str]]:
+    """Return the arguments of every command of `program` in the code blocks, fenced or indented, of a Markdown text.
 
     A backslash at the end of a line continues it.
     """
-    inside = False
+    found, fenced = [], False
     for line in text.replace("\\\n", " ").splitlines():
         if line.lstrip().startswith("```"):
-            inside = not inside
-        elif inside and line.split()[:1] == [program]:
-            yield shlex.split(line, comments=True)[1:]
+            fenced = not fenced
+        elif (fenced or line.startswith("    ")) and line.split()[:1] == [program]:
+            found.append(shlex.split(line, comments=True)[1:])
+    return found
 
 
 def run_command(arguments: list[str], folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 
 import torch
@@ -55,7 +57,12 @@ def toy_run(role: Role, level: Data = Data.LABELLED, seed: int = 0) -> Run:
 
 
 def trained_network(name: str = "teacher", epochs: int = 12) -> nn.Module:
-    """Return a small network that has learned the toy data."""
+    """Return a small network that has learned the toy data, in evaluation mode; it is the caller's own."""
+    return copy.deepcopy(_trained(name, epochs))
+
+
+@functools.cache
+def _trained(name: str, epochs: int) -> nn.Module:
     run = toy_run("teacher")
     network = run.network(name)
     with seeded(0, "toy"):

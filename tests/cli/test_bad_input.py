@@ -1,0 +1,339 @@
+"""Bad input, end to end: each is one sentence on stderr that says what was asked, what was found and what to do."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from PIL import Image
+
+if TYPE_CHECKING:
+    from tests.conftest import Command, Install
+
+TINY = (
+    *("--data", "glyphs:size=8,classes=3,train=24,test=9", "--model", "mlp:hidden=4", "--device", "cpu"),
+    *("--teacher", "plain:epochs=0", "--student", "plain:epochs=0"),
+)
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(cli: Command) -> Refused:
+    """Run with arguments on top of a tiny run that is fine; return the sentence it is refused with."""
+
+    def call(*arguments: str) -> str:
+        before = sorted(str(path) for path in Path().rglob("*"))
+        outcome = cli("run", *TINY, *arguments)
+        assert outcome.code == 2, outcome
+        assert outcome.out == ""
+        assert "Traceback" not in outcome.err
+        assert outcome.err.startswith("Error: ")
+        assert outcome.err.count("\n") == 1, outcome.err
+        assert sorted(str(path) for path in Path().rglob("*")) == before, "something was written"
+        return outcome.err.removeprefix("Error: ").strip()
+
+    return call
+
+
+# -- names, options, values -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--attack", "pdg"], r"No attack named `pdg`\. Did you mean `pgd`\? Installed: .*fgsm, pgd"),
+        (["--student", "skeptic"], r"No student named `skeptic`\. Did you mean `skeptical`\? Installed: plain, "),
+        (["--teacher", "nsaty"], r"No teacher named `nsaty`\. Did you mean `nasty`\?"),
+        (["--model", "resnet19"], r"No model named `resnet19`\. Did you mean `resnet1\d`\?"),
+        (["--student-model", "mpl"], r"No model named `mpl`\. Did you mean `mlp`\?"),
+        (["--data", "digist"], r"No data named `digist`\. Did you mean `digits`\?"),
+        (["--pruner", "filter"], r"No pruner named `filter`\. Did you mean `filters`\?"),
+        (["--neuron", "lfi"], r"No neuron named `lfi`\. Did you mean `lif`\?"),
+        (["--certifier", "konvex"], r"No certifier named `konvex`\. Did you mean `convex`\?"),
+        (["--attack", "pgd:step=5"], r"`pgd` has no option `step`\. Did you mean `steps`\? Its options: steps, "),
+        (["--teacher", "plain:epoch=5"], r"`plain` has no option `epoch`\. Did you mean `epochs`\?"),
+        (["--attack", "pgd:steps=many"], "Option `steps` of `pgd` is 'many', but it must be: whole number at least 1"),
+        (["--attack", "pgd:random_start=maybe"], "Option `random_start` of `pgd` .* true or false"),
+        (["--teacher", "plain:optimizer=adm"], r"must be: one of adam, sgd\. Did you mean `adam`\?"),
+        (["--attack", "pgd:steps=0"], r"Option `steps` of `pgd` is 0, but it must be at least 1\.$"),
+        (["--student", "kd:alpha=1.5"], r"Option `alpha` of `kd` is 1\.5, but it must be between 0 and 1\.$"),
+        (["--attack", "pgd:steps=5,"], "Cannot read the attack `pgd:steps=5,`: .* Write it as `name` or `name:option"),
+        (["--attack", "pgd:steps=(5"], "Cannot read the attack .*: its parentheses do not match"),
+        (["--attack", "pgd:steps=5,steps=6"], "Cannot read the attack .*: option `steps` is given twice"),
+        (["--attack", "PGD"], r"Cannot read the attack `PGD`: .* \(lower-case"),
+        (["--attack", "pgd:5"], "`pgd` takes its options by name, as in `pgd:option=value`"),
+        (["--eps", "much"], r"eps is 'much', but it must be a number in pixels, such as 0\.03 or 8/255"),
+        (["--eps", "8"], r"eps is 8, but pixels lie in \[0, 1\]: write 8/255"),
+        (["--eps", "-0.1"], r"eps is -0\.1, but a radius cannot be negative"),
+        (["--seed", "-1"], "`seed` is -1, but it must be a whole number of 0 or more"),
+        (["--access", "gray"], r"No access level `gray`\. Did you mean `grey`\? Presets: none, hard, soft"),
+        (["--device", "cuda:99"], r"Device `cuda:99` is not there: this machine has \d+ CUDA devices\. Use --device"),
+        (["--device", "gpu"], "No device `gpu`. Devices: auto, cpu, cuda"),
+        (["--device", "meta"], "Device `meta` is not supported. Devices: auto, cpu"),
+        (
+            ["--access", "hard", "--student", "kd"],
+            "Student `kd` needs logits from the teacher; --access hard grants labels. Nearest that would run: --access",
+        ),
+        (
+            ["--certifier", "convex", "--model", "digitnet"],
+            r"Certifier `convex` cannot certify the teacher: layer `net\.\S+` \(\w+\) is not .* Nearest that would",
+        ),
+        (
+            ["--attack", "fgsm", "--norm", "l2"],
+            "Attack `fgsm` works in linf, not in l2. Nearest that would run: --norm linf.",
+        ),
+        (["gone.toml"], "Cannot read the configuration `gone.toml`: No such file or directory"),
+    ],
+)
+def test_what_was_asked_is_answered_with_what_to_do(arguments: list[str], complaint: str, refused: Refused) -> None:
+    text = refused(*arguments)
+    assert re.search(complaint, text), text
+
+
+def test_a_configuration_with_a_mistake_is_a_sentence(refused: Refused) -> None:
+    for content, complaint in {
+        "seed = ": "`run.toml` is not valid TOML: ",
+        "sead = 1": "A run has no setting `sead`. Did you mean `seed`?",
+        "seed = '1'": "`seed` is '1', but it must be a whole number",
+        "[[attack]]\nsteps = 3": "The attack table {'steps': 3} has no `name`",
+        "attack = 3": "Cannot read 3 as the attack",
+    }.items():
+        Path("run.toml").write_text(content)
+        assert refused("run.toml").startswith(complaint)
+
+
+# -- models and weights -----------------------------------------------------------------------------------------------
+
+NETS = """
+from torch import nn
+
+def five(shape):
+    c, h, w = shape
+    return nn.Sequential(nn.Flatten(), nn.Linear(c * h * w, 5))
+
+def grey():
+    return nn.Sequential(nn.Conv2d(1, 3, 8), nn.Flatten())
+
+def picture():
+    return nn.Identity()
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "complaint"),
+    [
+        ("five", r"The model has 5 outputs but data set `glyphs` has 3 classes: give its last layer 3 outputs"),
+        ("grey", r"The model cannot read the images of `glyphs` .*\(3, 8, 8\).* Choose a model for such images"),
+        (
+            "picture",
+            r"The model turns one image of `glyphs` into a tensor of shape \(1, 3, 8, 8\), but logits \(1, 3\)",
+        ),
+        ("none", r"Module `own_nets\.nets` .* has no `none`"),
+    ],
+)
+def test_a_model_of_ones_own_that_does_not_fit(
+    function: str, complaint: str, refused: Refused, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("own_nets").mkdir()
+    Path("own_nets/nets.py").write_text(NETS)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert re.match(complaint, refused("--model", f"own_nets.nets:{function}"))
+    for module in ("own_nets.nets", "own_nets"):
+        del sys.modules[module]
+
+
+def test_a_function_that_is_not_there(refused: Refused) -> None:
+    assert refused("--model", "no_nets.here:small").startswith(
+        "No module `no_nets` was found for the model `no_nets.here:small`: run rcframe in the folder that has it"
+    )
+
+
+class Bomb:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self._mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (str(self._mark),))
+
+
+def weights(outputs: int = 3) -> dict[str, torch.Tensor]:
+    return {
+        "net.hidden.weight": torch.zeros(4, 192),
+        "net.hidden.bias": torch.zeros(4),
+        "net.out.weight": torch.zeros(outputs, 4),
+    }
+
+
+def test_weights_that_are_missing_truncated_foreign_or_of_another_shape(cli: Command, refused: Refused) -> None:
+    assert cli("run", *TINY, "--out", "good").code == 0
+    good = Path("good/teacher.safetensors").read_bytes()
+    Path("short.safetensors").write_bytes(good[: len(good) - 40])
+    Path("tiny.safetensors").write_bytes(good[:5])
+    Path("text.safetensors").write_text("not weights")
+    torch.save(weights(), "other.pt")
+    Path("short.pt").write_bytes(Path("other.pt").read_bytes()[:300])
+    for file, complaint in {
+        "gone.safetensors": "There is no weights file `gone.safetensors`",
+        "short.safetensors": "`short.safetensors` is damaged or no weights file: ",
+        "tiny.safetensors": "`tiny.safetensors` is damaged or no weights file: ",
+        "text.safetensors": "`text.safetensors` is damaged or no weights file: ",
+        "short.pt": "`short.pt` is damaged or no weights file: ",
+        "other.pt": "`other.pt` does not fit the model: missing ",
+    }.items():
+        assert refused("--teacher", f"file:{file}").startswith(complaint)
+    text = refused("--teacher", "file:good/teacher.safetensors", "--model", "mlp:hidden=5")
+    assert re.match(
+        r"`good/teacher\.safetensors` does not fit the model: `net\..*` is \(4, .*the model needs \(5, ", text
+    )
+    assert refused("--teacher", "file").startswith("Teacher `file` needs a path: write `file:weights.safetensors`")
+    assert refused("--teacher", "run:gone").startswith("`gone` is not the folder of a finished run")
+    text = refused("--teacher", "run:good", "--data", "glyphs:size=8,classes=4,train=24,test=9")
+    assert "was trained on images (3, 8, 8) with 3 classes, but data set `glyphs` has images" in text
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth", "safetensors", "bin"])
+def test_a_pickle_never_runs_its_code(suffix: str, refused: Refused, tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+    torch.save({"weight": Bomb(mark)}, f"torch.{suffix}")
+    Path(f"plain.{suffix}").write_bytes(pickle.dumps({"weight": Bomb(mark)}))
+    for file in (f"torch.{suffix}", f"plain.{suffix}"):
+        text = refused("--teacher", f"file:{file}")
+        assert text.startswith(f"`{file}` ")
+        assert not mark.exists()
+        if suffix in ("pt", "pth"):
+            assert re.search(r"wants to run code .*when it is read, so it was refused", text)
+
+
+# -- data files -------------------------------------------------------------------------------------------------------
+
+
+def write_mnist(root: Path, count: int = 3) -> Path:
+    folder = root / "MNIST" / "raw"
+    folder.mkdir(parents=True)
+    for split in ("train", "t10k"):
+        images = struct.pack(">4B3I", 0, 0, 8, 3, count, 28, 28) + bytes(count * 28 * 28)
+        labels = struct.pack(">4BI", 0, 0, 8, 1, count) + bytes(range(count))
+        (folder / f"{split}-images-idx3-ubyte").write_bytes(images)
+        (folder / f"{split}-labels-idx1-ubyte").write_bytes(labels)
+    return folder
+
+
+def test_data_files_that_are_missing_or_truncated(cli: Command, refused: Refused, tmp_path: Path) -> None:
+    mnist = ("--data", "mnist", "--data-root", str(tmp_path))
+    text = refused(*mnist)
+    assert text.startswith(f"The files of `mnist` are not below `{tmp_path}`: expected `train-images-idx3-ubyte`, ")
+    assert "Choose the folder with `--data-root` or the variable `RCFRAME_DATA`" in text
+    folder = write_mnist(tmp_path)
+    assert cli("run", *TINY, *mnist, "--out", str(tmp_path / "out")).code == 0
+    whole = (folder / "t10k-images-idx3-ubyte").read_bytes()
+    (folder / "t10k-images-idx3-ubyte").write_bytes(whole[:-1])
+    assert re.match(
+        rf"`.*t10k-images-idx3-ubyte` is damaged: its header announces {len(whole)} bytes, but it holds "
+        rf"{len(whole) - 1}\. Replace the file",
+        refused(*mnist),
+    )
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    assert "`MNIST/raw` lacks `t10k-labels-idx1-ubyte`" in refused(*mnist)
+
+
+def write_images(folder: Path, *classes: str) -> Path:
+    for split in ("train", "val"):
+        for name in classes:
+            (folder / split / name).mkdir(parents=True)
+            Image.new("RGB", (8, 8), "red").save(folder / split / name / "a.png")
+    return folder
+
+
+def test_an_image_folder_with_one_class(refused: Refused, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets", "cat")
+    assert refused("--data", f"folder:{folder},size=8").startswith(
+        f"`{folder}/train` has 1 class folders (cat), but a classifier needs two or more"
+    )
+
+
+@pytest.mark.parametrize("content", [b"not an image", b"", b"\x89PNG\r\n\x1a\n"])
+def test_an_image_folder_with_an_unreadable_image(content: bytes, refused: Refused, tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets", "cat", "dog")
+    (folder / "val" / "dog" / "b.png").write_bytes(content)
+    assert re.match(
+        rf"`{folder}/val/dog/b\.png` is not a readable image .* Replace or remove",
+        refused("--data", f"folder:{folder},size=8"),
+    )
+
+
+def test_an_image_folder_that_is_not_there(refused: Refused) -> None:
+    assert "There is no `train` folder in `nowhere`" in refused("--data", "folder:nowhere")
+
+
+# -- the output folder ------------------------------------------------------------------------------------------------
+
+
+def test_an_output_folder_that_exists_or_cannot_be_made(refused: Refused) -> None:
+    Path("full").mkdir()
+    Path("full/precious").write_text("do not touch")
+    Path("file").write_text("do not touch")
+    assert refused("--out", "full") == (
+        "The output folder `full` exists already. Choose another with --out, or remove it."
+    )
+    assert refused("--out", "file").startswith("The output folder `file` exists already")
+    assert refused("--out", "file/below") == "Cannot create the output folder `file/below`: Not a directory."
+    assert Path("full/precious").read_text() == Path("file").read_text() == "do not touch"
+
+
+def test_a_current_folder_where_no_runs_folder_can_be_made(refused: Refused) -> None:
+    Path("runs").write_text("in the way")
+    assert refused().startswith("Cannot create the output folder `runs/glyphs-plain-plain-1`: ")
+
+
+# -- plugins ----------------------------------------------------------------------------------------------------------
+
+BROKEN = {
+    "raises at import": ("1 / 0", "ZeroDivisionError"),
+    "registers a name twice": ("TWICE", "it announces attack `still` twice"),
+    "is for another API": ("NEWER", "it was written for plugin API 2"),
+    "has a wrong signature": (
+        "from rcframe import hookimpl\n@hookimpl\ndef rcframe_components(colour):\n    return []\n",
+        "'colour'",
+    ),
+}
+STILL: dict[str, object] = {"kind": "attack", "name": "still", "target": "acme_parts:Still", "summary": "Does nothing."}
+ANNOUNCED: dict[str, list[dict[str, object]]] = {"TWICE": [STILL, STILL], "NEWER": [{**STILL, "api": 2}]}
+
+
+@pytest.mark.parametrize(("source", "reason"), BROKEN.values(), ids=BROKEN)
+def test_a_component_of_a_plugin_that_failed_is_refused_with_the_way_to_the_reason(
+    source: str, reason: str, install: Install, cli: Command, refused: Refused
+) -> None:
+    install("acme-bad", ANNOUNCED.get(source, ()), source=None if source in ANNOUNCED else source)
+    text = refused("--attack", "still")
+    assert text.startswith("No attack named `still`.")
+    assert text.endswith("1 plugin failed to load (acme-bad): see `rcframe plugins`.")
+    listed = [line for line in cli("plugins").out.splitlines() if line.startswith("broken acme-bad 1.0: ")]
+    assert len(listed) == 1
+    assert reason in listed[0]
+    assert cli("run", *TINY, "--out", "fine").code == 0
+
+
+def test_a_clash_of_plugins_is_refused_with_both_names(install: Install, refused: Refused) -> None:
+    install("acme-one", [STILL])
+    install("acme-two", [STILL])
+    assert refused("--attack", "still") == (
+        "Attack `still` is announced by acme-one, acme-two. Say which one: `acme-one/still`, `acme-two/still`."
+    )
+
+
+def test_a_plugin_whose_component_is_not_there(install: Install, refused: Refused) -> None:
+    install("acme-one", [{**STILL, "target": "acme_no_such:Still"}])
+    assert refused("--attack", "still").startswith(
+        "Attack `still` of `acme-one` cannot be imported from `acme_no_such:Still`: ModuleNotFoundError: "
+    )

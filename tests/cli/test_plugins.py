@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+import rcframe
+from rcframe.api import KINDS
+from rcframe.options import options_of, to_text
+from rcframe.registry import registry
+
+if TYPE_CHECKING:
+    from tests.conftest import Command, Install
+
+STILL = {
+    "kind": "attack",
+    "name": "still",
+    "target": "acme_one:Still",
+    "summary": "Does [nothing], up to [/nothing].",
+}
+BODY = """
+from rcframe import Attack, component, option
+
+@component
+class Still(Attack):
+    "Does [nothing], of [/any] kind."
+    strength: int = option(default=1, help="How [much] of nothing.")
+
+    def craft(self, source, x, y, threat):
+        return x
+"""
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+# -- plugins ----------------------------------------------------------------------------------------------------------
+
+
+def test_json_lists_distributions_with_their_components_and_errors(install: Install, cli: Command) -> None:
+    install("acme-one", [STILL], body=BODY, version="2.1")
+    install("acme-bad", source="1 / 0")
+    outcome = cli("plugins", "--json")
+    assert (outcome.code, outcome.err) == (0, "")
+    listed = {plugin["name"]: plugin for plugin in json.loads(outcome.out)}
+    assert listed["acme-one"] == {
+        "name": "acme-one",
+        "version": "2.1",
+        "status": "ok",
+        "error": None,
+        "components": [{"kind": "attack", "name": "still", "summary": "Does [nothing], up to [/nothing]."}],
+    }
+    assert listed["acme-bad"] == {
+        "name": "acme-bad",
+        "version": "1.0",
+        "status": "broken",
+        "error": "ZeroDivisionError: division by zero",
+        "components": [],
+    }
+    kernel = listed["rcframe"]
+    assert (kernel["version"], kernel["status"]) == (rcframe.__version__, "ok")
+    assert {"kind": "teacher", "name": "plain", "summary": "A network trained on the labels."} in kernel["components"]
+    assert {plugin.distribution for plugin in registry().plugins} == set(listed)
+
+
+def test_tables_list_every_component_and_the_broken_with_their_reason(install: Install, cli: Command) -> None:
+    install("acme-one", [STILL], body=BODY, version="2.1")
+    install("acme-bad", source="raise RuntimeError('[red]no[/] [/luck]')")
+    outcome = cli("plugins")
+    assert (outcome.code, outcome.err) == (0, "")
+    rows = [words(line.replace("│", " ")) for line in outcome.out.splitlines()]
+    assert "attack still Does [nothing], up to [/nothing]. acme-one 2.1" in rows
+    assert "broken acme-bad 1.0: RuntimeError: [red]no[/] [/luck]" in rows
+    for kind in KINDS:
+        for item in registry().announced(kind):
+            assert f"{kind} {item.spec.name} {item.spec.summary} {item.distribution} {item.version}" in rows
+
+
+# -- info -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_info_describes_every_component_of_a_kind_with_all_its_options(kind: str, cli: Command) -> None:
+    known = registry().announced(kind)
+    assert known
+    for item in known:
+        outcome = cli("info", kind, item.spec.name)
+        assert (outcome.code, outcome.err) == (0, "")
+        text = words(outcome.out.replace("│", " "))
+        assert text.startswith(f"{kind} {item.spec.name} from {item.distribution} {item.version} ")
+        cls = registry().load(kind, rcframe.choice.Choice(item.spec.name))
+        assert words(cls.__doc__ or "").split(".")[0] in text
+        for option in options_of(cls):
+            row = f"{option.name} {to_text(option.default)} {option.allowed} {option.help}"
+            assert words(row) in text
+
+
+def test_info_says_what_a_method_needs(cli: Command) -> None:
+    assert "Needs from the teacher: logits.\nReads: labelled images.\n" in cli("info", "student", "kd").out
+    assert "Needs from the teacher: nothing.\n" in cli("info", "student", "plain").out
+    assert "Needs from the model: logits, input gradients.\nNorms: linf.\n" in cli("info", "attack", "fgsm").out
+    assert "Norms: linf, l2.\nIts bounds can be trained on.\n" in cli("info", "certifier", "convex").out
+    assert "Set them as in `pgd:steps=...`" in cli("info", "attack", "pgd").out
+
+
+def test_info_prints_texts_of_plugins_as_they_are(install: Install, cli: Command) -> None:
+    install("acme-one", [STILL], body=BODY)
+    outcome = cli("info", "attack", "acme-one/still")
+    assert "Does [nothing], of [/any] kind." in outcome.out
+    assert "How [much] of nothing." in outcome.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["attack", "pdg"], "No attack named `pdg`. Did you mean `pgd`?"),
+        (["attack", "rcframe-distill/pgd"], "No attack named `pgd` in `rcframe-distill`."),
+        (["attack", "PGD"], "Cannot read the attack `PGD`"),
+    ],
+)
+def test_info_on_nothing_is_a_sentence(arguments: list[str], complaint: str, cli: Command) -> None:
+    outcome = cli("info", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.startswith(f"Error: {complaint}")

@@ -1,0 +1,109 @@
+"""Every command that the README and CONTRIBUTING show is executed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from rcframe.registry import registry
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+Shell = Callable[..., str]
+#: Fewer test images than the commands would take by themselves.
+FEW = {"RCFRAME_RUN_EVAL_SIZE": "20"}
+
+
+def after(marker: str) -> str:
+    """The indented block behind a marker of the README."""
+    lines = README.split(f"<!-- {marker} -->")[1].lstrip("\n").splitlines()
+    end = next((number for number, line in enumerate(lines) if line and not line.startswith("    ")), len(lines))
+    return "\n".join(line[4:] for line in lines[:end]).rstrip()
+
+
+def under(heading: str) -> list[str]:
+    """The indented commands under a heading of the README."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    return re.findall(r"^    (\S.*)$", section, flags=re.MULTILINE)
+
+
+def test_the_two_commands_of_the_start_set_everything_up() -> None:
+    run, test = after("run"), after("test")
+    assert run.startswith("python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt && .venv/bin/rcframe ")
+    assert test.startswith("python3 -m venv .venv && .venv/bin/pip install -q -r requirements-dev.txt && ")
+    named = set(re.findall(r"plugins/(\S+)", (ROOT / "requirements.txt").read_text()))
+    assert named == {folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()}
+
+
+@pytest.mark.slow
+def test_the_main_command_runs(user: Shell, tmp_path: Path) -> None:
+    table = user(after("run").split(" && .venv/bin/")[-1], tmp_path)
+    assert "teacher: nasty" in table
+    assert "student: skeptical" in table
+    assert (tmp_path / "runs" / "digits-nasty-skeptical-1" / "report.json").is_file()
+
+
+def test_the_commands_for_choosing_run(user: Shell, tmp_path: Path) -> None:
+    for command in under("Choose"):
+        assert user(command, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_commands_for_combining_run_or_are_refused_as_said(user: Shell, tmp_path: Path) -> None:
+    *commands, refused = after("quick").splitlines()
+    for command in commands:
+        assert "clean" in user(command, tmp_path, **FEW)
+    with pytest.raises(AssertionError, match=r"Nearest that would run: --access logit"):
+        user(refused, tmp_path)
+    (repeat,) = re.findall(r"`(rcframe run runs/\S+)`", README)
+    assert "clean" in user(repeat, tmp_path, **FEW)
+    (teacher,) = set(re.findall(r"`(--teacher run:runs/\S+)`", README))
+    assert "teacher: run:" in user(f"rcframe run {teacher} --student plain:epochs=1", tmp_path, **FEW)
+
+
+@pytest.mark.slow
+def test_the_python_block_runs_on_a_plain_module() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10))
+    x, y = torch.rand(5, 1, 8, 8), torch.randint(10, (5,))
+    names: dict[str, object] = {"model": model, "x": x, "y": y}
+    exec(after("python"), names)
+    x_adv, lower = names["x_adv"], names["lower"]
+    assert isinstance(x_adv, torch.Tensor)
+    assert isinstance(lower, torch.Tensor)
+    assert float((x_adv - x).abs().max()) <= 8 / 255 + 1e-6
+    assert lower.shape == (5, 10)
+    assert not lower.gather(1, y.unsqueeze(1)).any()
+    report = names["report"]
+    assert list(report.student.attacked) == ["fgsm", "pgd:steps=10"]  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_the_commands_for_writing_a_plugin_run(fresh_user: Shell, tmp_path: Path) -> None:
+    new, install, check, use = under("Write a plugin")
+    fresh_user(new, tmp_path)
+    fresh_user(install.replace("-e", "--no-deps --no-build-isolation"), tmp_path)
+    assert "All" in fresh_user(check, tmp_path)
+    assert "my-idea" in fresh_user(f"{use} --teacher plain:epochs=1 --student plain:epochs=1", tmp_path, **FEW)
+
+
+def test_the_command_of_contributing_writes_a_plugin(user: Shell, tmp_path: Path) -> None:
+    (command,) = re.findall(r"^    \.venv/bin/(rcframe new .*)$", CONTRIBUTING, flags=re.MULTILINE)
+    (tmp_path / "plugins").mkdir()
+    user(command, tmp_path)
+    assert (tmp_path / "plugins" / "rcframe-my-idea" / "pyproject.toml").is_file()
+
+
+def test_the_tables_name_everything_that_is_installed() -> None:
+    for kind in ("teacher", "student", "neuron", "pruner", "attack", "certifier", "data"):
+        row = next(line for line in README.splitlines() if line.startswith(f"| {kind} |"))
+        for item in registry().announced(kind):
+            assert f"`{item.spec.name}" in row, f"the README does not name {kind} `{item.spec.name}`"
+    (count,) = re.findall(r"(\d+) networks", README)
+    assert int(count) == len(registry().announced("model")) - 3, "python, torchvision and timm apart"

@@ -1,0 +1,284 @@
+"""Each check catches its fault: a sound strategy passes all of its kind, and each broken one fails where it must."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from rcframe.access import Access
+from rcframe.api import Component, Data, StudentStrategy, Teacher
+from rcframe.context import Run
+from rcframe.data.images import Batch
+from rcframe.options import component
+from rcframe.oracle import Oracle
+from rcframe.stage import Stage
+from rcframe.steps import supervised
+from rcframe.testing.toys import CLASSES
+from rcframe.training import Training
+
+Broken = Callable[[type[Component]], set[str]]
+RUNS_AT_ALL = {
+    "student_trains",
+    "student_repeats",
+    "student_resumes",
+    "student_keeps_its_forward",
+    "student_leaves_the_teacher_alone",
+    "student_can_be_observed",
+}
+
+
+@component
+class Honest(Training, StudentStrategy):
+    """Matches the teacher's logits through a layer of its own that never leaves, with noise on the images."""
+
+    access = Access.LOGITS
+    data = Data.INPUTS
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        head = self.head(run)
+
+        def step(stage: Stage, batch: Batch) -> None:
+            x = (batch.images + 0.01 * torch.randn_like(batch.images)).clamp(0, 1)
+            wanted = self.ask(teacher, x)
+            stage.update(self.weigh(F.mse_loss(head(stage.target(x)), wanted), stage))
+
+        yield self.stage(run, student, step, module=nn.ModuleList([student, head]))
+
+    def head(self, run: Run) -> nn.Module:
+        with run.seeded("head"):
+            return nn.Linear(CLASSES, CLASSES)
+
+    def ask(self, teacher: Oracle, x: Tensor) -> Tensor:
+        return teacher.logits(x)
+
+    def weigh(self, loss: Tensor, stage: Stage) -> Tensor:
+        return loss
+
+
+@component
+class Unseeded(Honest):
+    """Draws the weights of its layer from whatever the generators hold."""
+
+    def head(self, run: Run) -> nn.Module:
+        return nn.Linear(CLASSES, CLASSES)
+
+
+@component
+class Forgetful(Honest):
+    """Counts its steps where nobody saves the count."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        steps = 0
+
+        def step(stage: Stage, batch: Batch) -> None:
+            nonlocal steps
+            steps += 1
+            stage.update(F.mse_loss(stage.target(batch.images), teacher.logits(batch.images)) / steps)
+
+        yield self.stage(run, student, step)
+
+
+@component
+class UnsavedPlayer(Honest):
+    """Trains its layer with an optimizer that it does not list among the players."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        head = self.head(run)
+        optimizer = torch.optim.Adam(head.parameters(), lr=0.01)
+
+        def step(stage: Stage, batch: Batch) -> None:
+            wanted = teacher.logits(batch.images)
+            stage.update(F.mse_loss(head(stage.target(batch.images)), wanted))
+            optimizer.zero_grad()
+            F.mse_loss(head(stage.target(batch.images).detach()), wanted).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+
+        yield self.stage(run, student, step, players={"head": head})
+
+
+@component
+class ChangesTeacher(Honest):
+    """Is granted the teacher and fine-tunes it on the way."""
+
+    access = Access.PARAMS
+
+    def ask(self, teacher: Oracle, x: Tensor) -> Tensor:
+        network = teacher.module()
+        with torch.no_grad():
+            network.get_parameter("net.fc2.bias").mul_(0.999)
+            wanted: Tensor = network(x)
+        return wanted
+
+
+@component
+class WakesTeacher(ChangesTeacher):
+    """Leaves the teacher in training mode."""
+
+    def ask(self, teacher: Oracle, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            wanted: Tensor = teacher.module().train()(x)
+        return wanted
+
+
+@component
+class Overreaches(Honest):
+    """Declares logits and asks for probabilities."""
+
+    def ask(self, teacher: Oracle, x: Tensor) -> Tensor:
+        return teacher.probabilities(x)
+
+
+@component
+class Overdeclares(Honest):
+    """Declares features that it never asks for."""
+
+    access = Access.LOGITS | Access.FEATURES
+
+
+@component
+class Peeks(Honest):
+    """Declares inputs and reads labels."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        teacher.logits(run.example)
+        yield self.stage(run, student, supervised)
+
+
+@component
+class LeavesHooks(Honest):
+    """Records activations and does not remove its hook."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        student.register_forward_hook(lambda _m, _i, _o: None)
+        yield from super().plan(student, teacher, run)
+
+
+@component
+class KeepsHead(Honest):
+    """Puts a layer into the student for good."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        student.add_module("extra", self.head(run))
+        yield from super().plan(student, teacher, run)
+
+
+@component
+class StepsAlone(Honest):
+    """Moves the student without `stage.update`."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        def step(stage: Stage, batch: Batch) -> None:
+            loss = F.mse_loss(stage.target(batch.images), teacher.logits(batch.images))
+            gradients = torch.autograd.grad(loss, list(student.parameters()))
+            with torch.no_grad():
+                for parameter, gradient in zip(student.parameters(), gradients, strict=True):
+                    parameter.sub_(0.1 * gradient)
+
+        yield self.stage(run, student, step)
+
+
+@component
+class Idle(Honest):
+    """Asks and learns nothing."""
+
+    def weigh(self, loss: Tensor, stage: Stage) -> Tensor:
+        return 0 * loss
+
+
+@component
+class Explodes(Honest):
+    """Lets the weights run away."""
+
+    def weigh(self, loss: Tensor, stage: Stage) -> Tensor:
+        return loss * float("inf")
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [
+        (Honest, set()),
+        (Unseeded, {"student_repeats"}),
+        (Forgetful, {"student_resumes"}),
+        (UnsavedPlayer, {"student_resumes"}),
+        (ChangesTeacher, {"student_leaves_the_teacher_alone", "student_repeats", "student_resumes"}),
+        (WakesTeacher, {"student_leaves_the_teacher_alone"}),
+        (Overreaches, RUNS_AT_ALL),
+        (Overdeclares, {"student_needs_what_it_declares"}),
+        (Peeks, RUNS_AT_ALL),
+        (LeavesHooks, {"student_keeps_its_forward"}),
+        (KeepsHead, {"student_keeps_its_forward"}),
+        (StepsAlone, {"student_can_be_observed"}),
+        (Idle, {"student_trains"}),
+        (Explodes, RUNS_AT_ALL),
+    ],
+)
+def test_students_are_caught(student: type[StudentStrategy], expected: set[str], broken_promises: Broken) -> None:
+    assert broken_promises(student) == expected
+
+
+@component
+class Plain(Training, Teacher):
+    """Two stages of ordinary training."""
+
+    def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
+        yield self.stage(run, network, self.step, name="first")
+        yield self.stage(run, network, self.step, name="second")
+
+    def step(self, stage: Stage, batch: Batch) -> None:
+        supervised(stage, batch)
+
+
+@component
+class UnseededTeacher(Plain):
+    """Builds its network from whatever the generators hold."""
+
+    def network(self, run: Run) -> nn.Module:
+        network = super().network(run)
+        for parameter in network.parameters():
+            nn.init.normal_(parameter, std=0.1)
+        return network
+
+
+@component
+class ForgetfulTeacher(Plain):
+    """Remembers on the network, where no state is saved, how long it has trained."""
+
+    def step(self, stage: Stage, batch: Batch) -> None:
+        ages = vars(stage.target)
+        ages["age"] = ages.get("age", 0) + 1
+        stage.update(F.cross_entropy(stage.module(batch.images), batch.labels) / ages["age"])
+
+
+@component
+class IdleTeacher(Plain):
+    """Has no stage at all."""
+
+    def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
+        return iter(())
+
+
+@component
+class WrongClasses(Plain):
+    """Brings a network for other data."""
+
+    def network(self, run: Run) -> nn.Module:
+        with run.seeded("network"):
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES + 1))
+
+
+@pytest.mark.parametrize(
+    ("teacher", "expected"),
+    [
+        (Plain, set()),
+        (UnseededTeacher, {"teacher_repeats"}),
+        (ForgetfulTeacher, {"teacher_resumes"}),
+        (IdleTeacher, {"teacher_trains"}),
+        (WrongClasses, {"teacher_trains"}),
+    ],
+)
+def test_teachers_are_caught(teacher: type[Teacher], expected: set[str], broken_promises: Broken) -> None:
+    assert broken_promises(teacher) == expected
