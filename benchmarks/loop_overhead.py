@@ -17,16 +17,16 @@ from side_by_side import HEADER, compare
 from torch import nn
 
 from rcframe.choice import parse_choice
-from rcframe.context import Run
 from rcframe.data.digits import Digits
 from rcframe.data.glyphs import Glyphs
 from rcframe.data.images import Dataset
 from rcframe.data.prepare import prepare
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
 from rcframe.seeding import derive, generator
-from rcframe.steps import supervised
-from rcframe.training import Training
+from rcframe.training.context import Run
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
+from rcframe.training.settings import Training
+from rcframe.training.steps import supervised
 
 EPOCHS = 6
 BATCH = 64

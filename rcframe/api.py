@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
-    from rcframe.context import Run
     from rcframe.data.images import DataInfo, Dataset
-    from rcframe.oracle import Oracle
-    from rcframe.spiking import SpikingNetwork
-    from rcframe.stage import Stage
-    from rcframe.surgery import PruningReport
-    from rcframe.threat import Threat
+    from rcframe.evaluation.oracle import Oracle
+    from rcframe.evaluation.threat import Threat
+    from rcframe.networks.spiking import SpikingNetwork
+    from rcframe.networks.surgery import PruningReport
+    from rcframe.training.context import Run
+    from rcframe.training.stage import Stage
 
 #: Version of the plugin interface: another major number breaks plugins, a higher minor number only adds.
 API = (1, 0)
@@ -118,7 +118,7 @@ class OneShotPruner(Pruner):
 
     def rewrite(self, plan: StudentPlan, student: nn.Module, run: Run) -> Iterator[Stage]:
         """Train as planned, prune once, then train the smaller student as planned for `finetune` epochs."""
-        from rcframe.surgery import prune_after_training
+        from rcframe.training.pruning import prune_after_training
 
         return prune_after_training(self, plan, student, run)
 
@@ -136,7 +136,7 @@ class NeuronModel(Component):
 
     def unsupported(self, module: nn.Module) -> str | None:
         """Networks without ReLU modules, or with shared ones, cannot be converted."""
-        from rcframe.spiking import unconvertible
+        from rcframe.networks.spiking import unconvertible
 
         return unconvertible(module)
 
@@ -149,7 +149,7 @@ class NeuronModel(Component):
 
     def convert(self, module: nn.Module) -> SpikingNetwork:
         """Return a spiking copy of `module`: every ReLU becomes a layer of these neurons."""
-        from rcframe.spiking import convert
+        from rcframe.networks.spiking import convert
 
         return convert(self, module)
 
@@ -174,8 +174,8 @@ class Attack(Component):
         self, model: nn.Module, x: Tensor, y: Tensor, *, eps: float | str | None = None, norm: Norm = "linf"
     ) -> Tensor:
         """Return adversarial inputs for `model`, inside the threat, leaving the model exactly as it was."""
-        from rcframe.evaluate import attack_batch
-        from rcframe.threat import make_threat
+        from rcframe.evaluation.evaluate import attack_batch
+        from rcframe.evaluation.threat import make_threat
 
         return attack_batch(self, model, x, y, make_threat(eps, norm))
 
@@ -201,8 +201,8 @@ class Certifier(Component):
         self, model: nn.Module, x: Tensor, y: Tensor, *, eps: float | str | None = None, norm: Norm = "linf"
     ) -> Tensor:
         """Return `margins` of `model` in evaluation mode, leaving the model exactly as it was."""
-        from rcframe.evaluate import certify_batch
-        from rcframe.threat import make_threat
+        from rcframe.evaluation.evaluate import certify_batch
+        from rcframe.evaluation.threat import make_threat
 
         return certify_batch(self, model, x, y, make_threat(eps, norm))
 

@@ -10,8 +10,8 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from rcframe.report import Report
-    from rcframe.session import Session
+    from rcframe.session.report import Report
+    from rcframe.session.session import Session
 
 hookspec = pluggy.HookspecMarker("rcframe")
 #: Marks the functions of a plugin module that implement hooks.

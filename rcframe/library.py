@@ -16,12 +16,12 @@ from rcframe.api import (
     Teacher,
 )
 from rcframe.choice import Choice, parse_choice
-from rcframe.config import Chosen, make_config
 from rcframe.errors import RequestError
 from rcframe.registry import registry
+from rcframe.session.config import Chosen, make_config
 
 if TYPE_CHECKING:
-    from rcframe.report import Report
+    from rcframe.session.report import Report
 
 K = TypeVar("K", bound=Component)
 
@@ -93,9 +93,9 @@ def run(
     given = {name: value for name, value in locals().items() if name != "out" and value is not None}
     config = make_config(given)
     words = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    from rcframe.folder import create_folder
-    from rcframe.monitor import Monitor
-    from rcframe.session import carry_out, prepare_session
+    from rcframe.session.folder import create_folder
+    from rcframe.session.session import carry_out, prepare_session
+    from rcframe.training.monitor import Monitor
 
     session = prepare_session(config, f"rcframe.run({words})")
     return carry_out(session, Monitor(), create_folder(Path(out)) if out is not None else None)

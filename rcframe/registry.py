@@ -30,8 +30,8 @@ from rcframe.options import build, values_of
 if TYPE_CHECKING:
     import click
 
-    from rcframe.report import Report
-    from rcframe.session import Session
+    from rcframe.session.report import Report
+    from rcframe.session.session import Session
 
 GROUP = "rcframe"
 KERNEL = "rcframe"

@@ -5,8 +5,7 @@ from functools import reduce
 from operator import or_
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from rcframe.access import PRESETS, Access, describe_access, parse_access
 from rcframe.errors import RequestError

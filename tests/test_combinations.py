@@ -12,18 +12,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from rcframe.assemble import Refusal, assemble, build_parts, refuse_with_alternative
 from rcframe.choice import Choice, parse_choice
-from rcframe.config import RunConfig, make_config
 from rcframe.errors import RequestError
-from rcframe.folder import create_folder
-from rcframe.monitor import Monitor
+from rcframe.evaluation.threat import make_threat
 from rcframe.options import options_of
 from rcframe.registry import registry
-from rcframe.report import ModelReport, Report
-from rcframe.session import Session, carry_out
+from rcframe.session.assemble import Refusal, assemble, build_parts, refuse_with_alternative
+from rcframe.session.config import RunConfig, make_config
+from rcframe.session.folder import create_folder
+from rcframe.session.report import ModelReport, Report
+from rcframe.session.session import Session, carry_out
 from rcframe.testing.toys import toy_dataset
-from rcframe.threat import make_threat
+from rcframe.training.monitor import Monitor
 
 MODEL = "convnet:channels=4+4+4,hidden=8"
 EPS = "0.05"

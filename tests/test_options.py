@@ -9,11 +9,9 @@ from typing import Literal
 import attrs
 import pytest
 import tomlkit
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from rcframe.choice import Choice, format_choice, parse_choice
-from rcframe.config import to_toml
 from rcframe.errors import RequestError
 from rcframe.options import (
     Number,
@@ -30,6 +28,7 @@ from rcframe.options import (
     to_text,
     values_of,
 )
+from rcframe.session.config import to_toml
 
 
 @component

@@ -8,12 +8,12 @@ from torch import nn
 
 from rcframe.access import Access
 from rcframe.api import Data, StudentStrategy, Teacher
-from rcframe.context import Run
+from rcframe.evaluation.oracle import Oracle
 from rcframe.options import component
-from rcframe.oracle import Oracle
-from rcframe.stage import Stage
-from rcframe.steps import supervised
-from rcframe.training import Training
+from rcframe.training.context import Run
+from rcframe.training.settings import Training
+from rcframe.training.stage import Stage
+from rcframe.training.steps import supervised
 
 
 @component

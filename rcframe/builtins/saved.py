@@ -7,12 +7,13 @@ from pathlib import Path
 
 from torch import nn
 
-from rcframe.api import Teacher
-from rcframe.context import Run
+from rcframe.api import NeuronModel, Teacher
 from rcframe.errors import RequestError
+from rcframe.networks.surgery import resize_to
+from rcframe.networks.weights import load_weights, read_architecture, read_weights
 from rcframe.options import component, option
-from rcframe.stage import Stage
-from rcframe.weights import load_network, load_weights, read_weights
+from rcframe.training.context import Run
+from rcframe.training.stage import Stage
 
 
 @component
@@ -53,3 +54,20 @@ class RunTeacher(Teacher):
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Train nothing."""
         yield from ()
+
+
+def load_network(path: Path, run: Run) -> nn.Module:
+    """Build a saved network again: its model, its neurons, the sizes pruning left, its weights."""
+    saved = read_architecture(path)
+    if saved.shape != run.info.shape or saved.classes != len(run.info.classes):
+        raise RequestError(
+            f"`{path}` was trained on images {saved.shape} with {saved.classes} classes, but data set "
+            f"`{run.info.name}` has images {run.info.shape} and {len(run.info.classes)} classes. Use the same --data."
+        )
+    network = run.network("saved", saved.model)
+    if saved.neuron:
+        network = run.make(NeuronModel, saved.neuron).convert(network)  # type: ignore[type-abstract]
+    tensors = read_weights(path)
+    resize_to(network, tensors)
+    load_weights(network, tensors, str(path))
+    return network

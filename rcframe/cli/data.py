@@ -47,8 +47,8 @@ def show(spec: str, count: int, data_root: str | None, png: Path | None) -> None
     from rich.console import Console
 
     from rcframe.api import DataSource
+    from rcframe.data.pictures import print_images, save_images
     from rcframe.data.prepare import default_root, prepare
-    from rcframe.pictures import print_images, save_images
     from rcframe.registry import registry
 
     source = cast(DataSource, registry().make("data", spec))

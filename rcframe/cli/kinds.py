@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import rich_click as click
 from click.shell_completion import CompletionItem
 
-
 if TYPE_CHECKING:
     _SpecString = click.ParamType[str]
 else:

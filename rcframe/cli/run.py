@@ -45,10 +45,10 @@ def run(
     Components are picked by spec strings: `name`, or `name:option=value,option=value`. CONFIG is a run.toml, such as
     every run writes; flags are stronger.
     """
-    from rcframe.config import make_config, read_config
-    from rcframe.folder import create_folder, fresh_folder
-    from rcframe.progress import make_display
-    from rcframe.session import carry_out, prepare_session
+    from rcframe.session.config import make_config, read_config
+    from rcframe.session.folder import create_folder, fresh_folder
+    from rcframe.session.progress import make_display
+    from rcframe.session.session import carry_out, prepare_session
 
     base = make_config(read_config(config)) if config else None
     given = {name: value for name, value in settings.items() if value is not None and value != ()}

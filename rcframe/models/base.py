@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from rcframe.api import Model
 from rcframe.errors import RequestError
-from rcframe.normalize import Normalized
+from rcframe.networks.normalize import Normalized
 from rcframe.options import component, more_than, option
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rcframe.errors import RequestError
-from rcframe.modes import evaluating
+from rcframe.networks.modes import evaluating
 
 if TYPE_CHECKING:
     from rcframe.data.images import DataInfo

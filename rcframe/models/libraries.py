@@ -9,7 +9,7 @@ from torch import nn
 
 from rcframe.api import Model
 from rcframe.errors import RequestError, nearest
-from rcframe.normalize import Normalized
+from rcframe.networks.normalize import Normalized
 from rcframe.options import component, option
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from rcframe.data.images import Dataset
 from rcframe.data.prepare import prepare
 from rcframe.errors import RequestError
 from rcframe.models.check import check_outputs
-from rcframe.randomness import seeded
-from rcframe.taps import tap_shapes, taps_of
+from rcframe.networks.taps import tap_shapes, taps_of
 from rcframe.testing.subject import Subject
 from rcframe.testing.toys import toy_dataset
+from rcframe.training.randomness import seeded
 
 
 def _load(subject: Subject) -> Dataset | None:

@@ -12,19 +12,20 @@ from torch import Tensor, nn
 from rcframe.access import Access, describe_access
 from rcframe.api import Attack, Certifier, NeuronModel, OneShotPruner, Pruner
 from rcframe.errors import AccessDenied
-from rcframe.evaluate import attack_batch, certified, certify_batch
-from rcframe.loop import execute
-from rcframe.masks import prunable, size_of
-from rcframe.modes import evaluating, parameters_fixed
-from rcframe.monitor import Monitor
-from rcframe.oracle import ModelOracle
-from rcframe.randomness import seeded
-from rcframe.stage import Stage
-from rcframe.steps import supervised
+from rcframe.evaluation.evaluate import attack_batch, certified, certify_batch
+from rcframe.evaluation.oracle import ModelOracle
+from rcframe.evaluation.threat import Threat
+from rcframe.networks.modes import evaluating, parameters_fixed
+from rcframe.networks.size import size_of
 from rcframe.testing.subject import Subject
 from rcframe.testing.toys import fingerprint, sign_ascent, some_images, toy_run, trained_network
-from rcframe.threat import Threat
-from rcframe.training import Training
+from rcframe.training.loop import execute
+from rcframe.training.masks import prunable
+from rcframe.training.monitor import Monitor
+from rcframe.training.randomness import seeded
+from rcframe.training.settings import Training
+from rcframe.training.stage import Stage
+from rcframe.training.steps import supervised
 
 _RADIUS = {"linf": 0.15, "l2": 0.6}
 

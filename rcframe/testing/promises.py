@@ -8,9 +8,9 @@ import sys
 import tomlkit
 
 from rcframe.choice import Choice, parse_choice
-from rcframe.config import to_toml
 from rcframe.errors import RequestError
 from rcframe.options import build, options_of, to_text, values_of
+from rcframe.session.config import to_toml
 from rcframe.testing.subject import Subject
 
 

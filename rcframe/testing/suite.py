@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from rcframe.testing import material_promises as material
-from rcframe.testing import method_promises as method
-from rcframe.testing import promises as general
-from rcframe.testing import training_promises as training
+from rcframe.testing import (
+    material_promises as material,
+    method_promises as method,
+    promises as general,
+    training_promises as training,
+)
 from rcframe.testing.subject import Subject
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {

@@ -11,15 +11,15 @@ from torch import Tensor, nn
 
 from rcframe.api import Data
 from rcframe.choice import Choice
-from rcframe.context import Role, Run
 from rcframe.data.images import DataInfo, Dataset, TensorImages
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
-from rcframe.oracle import Oracle
-from rcframe.randomness import seeded
-from rcframe.steps import supervised
-from rcframe.threat import Threat
-from rcframe.training import Training
+from rcframe.evaluation.oracle import Oracle
+from rcframe.evaluation.threat import Threat
+from rcframe.training.context import Role, Run
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
+from rcframe.training.randomness import seeded
+from rcframe.training.settings import Training
+from rcframe.training.steps import supervised
 
 #: Channels, height and width of toy images; classes.
 SHAPE = (1, 8, 8)

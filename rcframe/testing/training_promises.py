@@ -12,13 +12,13 @@ from torch.nn.utils import parameters_to_vector
 from rcframe.access import Access, describe_access
 from rcframe.api import StudentStrategy, Teacher
 from rcframe.errors import AccessDenied
-from rcframe.loop import execute, train
-from rcframe.masks import Masks, keep_largest, prunable
-from rcframe.monitor import Monitor
-from rcframe.oracle import ModelOracle
-from rcframe.stage import Stage, snapshot
+from rcframe.evaluation.oracle import ModelOracle
 from rcframe.testing.subject import Subject
 from rcframe.testing.toys import CLASSES, fingerprint, some_images, toy_run, trained_network
+from rcframe.training.loop import execute, train
+from rcframe.training.masks import Masks, keep_largest, prunable
+from rcframe.training.monitor import Monitor
+from rcframe.training.stage import Stage, snapshot
 
 #: Builds a plan and the network it trains, always from the same start.
 Planner = Callable[[], tuple[nn.Module, Iterator[Stage]]]

@@ -11,16 +11,16 @@ from rcframe.access import Access
 from rcframe.api import Data
 from rcframe.builtins import SPECS
 from rcframe.builtins.plain import PlainStudent, PlainTeacher
-from rcframe.context import Run
-from rcframe.evaluate import predict
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
-from rcframe.oracle import ModelOracle, Queries
-from rcframe.stage import Stage
-from rcframe.steps import supervised
+from rcframe.evaluation.evaluate import predict
+from rcframe.evaluation.oracle import ModelOracle, Queries
 from rcframe.testing import Check, checks_of
 from rcframe.testing.toys import fingerprint, some_images, toy_run
-from rcframe.training import Training
+from rcframe.training.context import Run
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
+from rcframe.training.settings import Training
+from rcframe.training.stage import Stage
+from rcframe.training.steps import supervised
 
 PLAIN = [check for check in checks_of("rcframe") if check.subject.spec.name == "plain"]
 OPTIONS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 5e-3}

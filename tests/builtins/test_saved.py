@@ -9,8 +9,8 @@ from torch import nn
 from rcframe.api import Teacher
 from rcframe.builtins.saved import FileTeacher, RunTeacher
 from rcframe.errors import RequestError
+from rcframe.networks.weights import Architecture, save_network
 from rcframe.testing.toys import CLASSES, MODEL, SHAPE, fingerprint, toy_run, trained_network
-from rcframe.weights import Architecture, save_network
 
 
 @pytest.fixture(scope="module")

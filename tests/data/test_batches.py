@@ -4,8 +4,7 @@ from itertools import combinations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch import Tensor
 
 from rcframe.data.batches import Batches, NoData

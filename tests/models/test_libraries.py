@@ -11,7 +11,7 @@ from torch import nn
 from rcframe.data.images import DataInfo
 from rcframe.errors import RequestError
 from rcframe.models.libraries import TimmModel, TorchvisionModel
-from rcframe.normalize import Normalized
+from rcframe.networks.normalize import Normalized
 from rcframe.options import build
 
 InfoOf = Callable[[tuple[int, int, int], int], DataInfo]

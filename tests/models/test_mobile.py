@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import mobilenet_v2, shufflenet_v2_x1_0
 
 from rcframe.models.mobile import MobileNetV2, ShuffleNetV2, ShuffleUnit, Skip
-from rcframe.taps import tap_shapes
+from rcframe.networks.taps import tap_shapes
 
 
 def count(network: nn.Module) -> int:

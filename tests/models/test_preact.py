@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from rcframe.errors import RequestError
 from rcframe.models.preact import PreBlock, ResNet20, ResNet32, WideResNet
+from rcframe.networks.taps import tap_shapes
 from rcframe.options import build
-from rcframe.taps import tap_shapes
 
 if TYPE_CHECKING:
     from rcframe.models.base import ZooModel

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rcframe.models.residual import bottleneck
 from rcframe.models.resnet import ResNet12, ResNet18, ResNet34, ResNet50, ResNext29
-from rcframe.taps import tap_shapes, taps_of
+from rcframe.networks.taps import tap_shapes, taps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

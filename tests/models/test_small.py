@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcframe.models.small import BlockNet, Cnn, DigitNet
-from rcframe.taps import tap_shapes
+from rcframe.networks.taps import tap_shapes
 
 
 def count(network: nn.Module) -> int:

@@ -18,10 +18,10 @@ from rcframe.data.images import DataInfo
 from rcframe.errors import RequestError
 from rcframe.models import SPECS
 from rcframe.models.check import check_outputs
-from rcframe.normalize import Normalized
+from rcframe.networks.normalize import Normalized
+from rcframe.networks.spiking import unconvertible
+from rcframe.networks.taps import recording, tap_shapes, taps_of
 from rcframe.options import build, changed_options, options_of
-from rcframe.spiking import unconvertible
-from rcframe.taps import recording, tap_shapes, taps_of
 
 if TYPE_CHECKING:
     from rcframe.models.base import ZooModel

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from rcframe.access import Access
 from rcframe.api import Attack, Certifier, Component, NeuronModel, OneShotPruner, Pruner, StudentPlan
-from rcframe.context import Run
-from rcframe.masks import Masks, keep_largest, prunable
+from rcframe.evaluation.oracle import Oracle
+from rcframe.evaluation.threat import Threat
+from rcframe.networks.surgery import PruningReport, select, set_layer
 from rcframe.options import component
-from rcframe.oracle import Oracle
-from rcframe.stage import Stage
-from rcframe.surgery import PruningReport, select, set_layer
-from rcframe.threat import Threat
+from rcframe.training.context import Run
+from rcframe.training.masks import Masks, keep_largest, prunable
+from rcframe.training.stage import Stage
 
 Broken = Callable[[type[Component]], set[str]]
 

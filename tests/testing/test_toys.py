@@ -6,9 +6,10 @@ from torch import Tensor, nn
 
 from rcframe.access import Access
 from rcframe.api import Norm
-from rcframe.evaluate import predict
-from rcframe.modes import parameters_fixed
-from rcframe.oracle import ModelOracle
+from rcframe.evaluation.evaluate import predict
+from rcframe.evaluation.oracle import ModelOracle
+from rcframe.evaluation.threat import Threat
+from rcframe.networks.modes import parameters_fixed
 from rcframe.testing.toys import (
     CLASSES,
     MODEL,
@@ -21,7 +22,6 @@ from rcframe.testing.toys import (
     toy_run,
     trained_network,
 )
-from rcframe.threat import Threat
 
 
 def test_toy_images_are_pixels_with_every_class_and_repeat() -> None:

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 
 from rcframe.access import Access
 from rcframe.api import Component, Data, StudentStrategy, Teacher
-from rcframe.context import Run
 from rcframe.data.images import Batch
+from rcframe.evaluation.oracle import Oracle
 from rcframe.options import component
-from rcframe.oracle import Oracle
-from rcframe.stage import Stage
-from rcframe.steps import supervised
 from rcframe.testing.toys import CLASSES
-from rcframe.training import Training
+from rcframe.training.context import Run
+from rcframe.training.settings import Training
+from rcframe.training.stage import Stage
+from rcframe.training.steps import supervised
 
 Broken = Callable[[type[Component]], set[str]]
 RUNS_AT_ALL = {

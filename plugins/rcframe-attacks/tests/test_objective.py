@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_attacks.objective import ascent_direction, confusion
 from torch import Tensor, nn
 

@@ -6,8 +6,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_attacks.fgsm import FGSM
 from rcframe_attacks.objective import confusion
 from rcframe_attacks.pgd import PGD, random_point
@@ -16,10 +15,10 @@ from torch import Tensor, nn
 import rcframe as rc
 from rcframe import Attack, ModelOracle, Threat
 from rcframe.api import Norm
-from rcframe.evaluate import attack_batch, predict
-from rcframe.oracle import Queries
-from rcframe.randomness import seeded
+from rcframe.evaluation.evaluate import attack_batch, predict
+from rcframe.evaluation.oracle import Queries
 from rcframe.testing.toys import fingerprint
+from rcframe.training.randomness import seeded
 
 Labelled = tuple[Tensor, Tensor]
 NORMS: tuple[Norm, ...] = ("linf", "l2")

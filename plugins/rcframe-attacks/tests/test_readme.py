@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+import torch
 from rcframe_attacks.fgsm import FGSM
 from rcframe_attacks.pgd import PGD
 
@@ -15,6 +17,13 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 def test_the_readme_lists_every_option() -> None:
     assert options_table(PGD) in README
     assert not options_of(FGSM)
+
+
+def test_the_example_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found: dict[str, torch.Tensor] = {}
+    exec(example, found)
+    assert 0 < float((found["x_adv"] - found["x"]).abs().max()) <= 8 / 255 + 1e-6
 
 
 @pytest.mark.slow

@@ -9,8 +9,7 @@ from itertools import pairwise, product
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_convex.bounds import Ball, Below, Relaxation, activation_bounds, margin_bounds
 from rcframe_convex.network import read
 from rcframe_convex.steps import Map, Rectifier

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from rcframe.api import Norm
 from rcframe.errors import RequestError
-from rcframe.evaluate import certified
+from rcframe.evaluation.evaluate import certified
+from rcframe.evaluation.threat import Threat
 from rcframe.options import build, options_of
-from rcframe.threat import Threat
 
 
 def convnet() -> nn.Sequential:

@@ -10,7 +10,7 @@ from rcframe_convex.steps import Unsupported
 from torch import Tensor, nn
 
 from rcframe.errors import RequestError
-from rcframe.normalize import Normalized
+from rcframe.networks.normalize import Normalized
 
 
 def mlp() -> nn.Sequential:

@@ -10,7 +10,7 @@ from rcframe_convex.certifier import Convex
 from torch import Tensor, nn
 
 from rcframe.api import Norm
-from rcframe.threat import Threat
+from rcframe.evaluation.threat import Threat
 
 peer = pytest.importorskip("convex_adversarial.dual_network")
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from rcframe.api import Norm
 from rcframe.errors import RequestError
-from rcframe.threat import Threat
+from rcframe.evaluation.threat import Threat
 
 
 def golden() -> tuple[nn.Module, Tensor]:

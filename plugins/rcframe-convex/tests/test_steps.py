@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 from rcframe_convex.network import step_of
 from rcframe_convex.steps import Map, Rectifier, Unsupported
 from rcframe_convex.windows import Shape, unit_rows
 from torch import Tensor, nn
 
 from rcframe.errors import RequestError
-from rcframe.normalize import Normalize
+from rcframe.networks.normalize import Normalize
 
 
 def outputs_read_from_the_input(layers: list[nn.Module], z: Tensor) -> Tensor:

@@ -7,17 +7,16 @@ import attrs
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_distill.student import KD, distillation_loss
 from torch import Tensor, nn
 
 from rcframe import Access, Answer, ModelOracle, Oracle, Run
 from rcframe.builtins.plain import PlainStudent
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
-from rcframe.oracle import Queries
+from rcframe.evaluation.oracle import Queries
 from rcframe.testing.toys import CLASSES, fingerprint, some_images, toy_dataset, toy_run, trained_network
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
 
 ALPHAS = st.floats(0, 1)
 TEMPERATURES = st.floats(0.5, 20)

@@ -6,18 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_filter_pruning.pruner import Filters
 from torch import Tensor, nn
 
 import rcframe as rc
 from rcframe import DataInfo, Model, NotAChain, RequestError, Run, Stage, size_of, supervised
 from rcframe.choice import parse_choice
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
 from rcframe.registry import registry
 from rcframe.testing.toys import fingerprint, toy_run
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
 
 #: Non-square, so that a wrong block of flattened columns shows.
 SHAPE = (2, 6, 14)

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 from rcframe_filter_pruning.pruner import Filters
+from torch import nn
 
 from rcframe.testing.readme import commands, options_table, run_command
 
@@ -12,6 +14,13 @@ README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 def test_the_readme_lists_every_option() -> None:
     assert options_table(Filters) in README
+
+
+def test_the_example_runs() -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    found: dict[str, nn.Module] = {}
+    exec(example, found)
+    assert found["small"].get_parameter("0.weight").shape == (6, 1, 3, 3)
 
 
 @pytest.mark.slow

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rcframe_filter_pruning.scores import filter_scores, l1_norms, strongest
 from torch import Tensor, nn
 

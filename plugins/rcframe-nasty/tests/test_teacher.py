@@ -8,8 +8,7 @@ import attrs
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_nasty.teacher import Nasty, undermining_loss
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -30,9 +29,9 @@ from rcframe import (
 from rcframe.choice import parse_choice
 from rcframe.data.digits import Digits
 from rcframe.data.prepare import prepare
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
 from rcframe.testing.toys import CLASSES, fingerprint, toy_dataset, toy_run
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
 
 #: The example of the method's notes.
 Z_T, Z_A, Y, TAU, OMEGA = (2.0, 0.0, -1.0), (1.0, 0.5, 0.0), 0, 4.0, 0.04

@@ -6,8 +6,7 @@ import attrs
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_skeptical.heads import HeadedStudent
 from rcframe_skeptical.student import Outputs, Skeptical
 from safetensors.torch import load_file
@@ -16,9 +15,9 @@ from torch import Tensor, nn
 import rcframe as rc
 from rcframe import Access, ModelOracle, RequestError, Run, Stage
 from rcframe.choice import parse_choice
-from rcframe.loop import execute
-from rcframe.monitor import Monitor
 from rcframe.testing.toys import CLASSES, some_images, toy_run, trained_network
+from rcframe.training.loop import execute
+from rcframe.training.monitor import Monitor
 
 TAU = 4.0
 Y = torch.arange(6) % CLASSES

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rcframe_spiking.cell import DYNAMICS, LIFCell, Order
 from rcframe_spiking.surrogate import SURROGATES, SurrogateName, Trigger
 from torch import Tensor, nn

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from rcframe.errors import RequestError
-from rcframe.normalize import Normalized
+from rcframe.networks.normalize import Normalized
+from rcframe.networks.spiking import SpikingNetwork, counting
 from rcframe.options import build, options_of
-from rcframe.spiking import SpikingNetwork, counting
 
 
 def lif_cell(neuron: LIF) -> LIFCell:

@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from rcframe_spiking.surrogate import SURROGATES, Surrogate, SurrogateName, Trigger, bounded
 from torch import Tensor, nn
 

@@ -55,7 +55,7 @@ def _direction(gradient: Tensor, threat: Threat) -> Tensor:
     """Return the steepest unit step (B, C, H, W) in the threat's norm."""
     if threat.norm == "linf":
         return gradient.sign()
-    length = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(1e-12)
+    length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(1e-12)
     return gradient / length.view(-1, *[1] * (gradient.dim() - 1))
 
 
@@ -64,9 +64,9 @@ def random_point(x: Tensor, threat: Threat) -> Tensor:
     if threat.norm == "linf":
         return x + torch.empty_like(x).uniform_(-threat.eps, threat.eps)
     direction = torch.randn_like(x).flatten(1)
-    direction = direction / torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp_min(1e-12)
+    length: Tensor = torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp_min(1e-12)
     radius = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
-    return x + (threat.eps * radius * direction).view_as(x)
+    return x + (threat.eps * radius * direction / length).view_as(x)
 
 
 def _badness(source: Oracle, x_adv: Tensor, y: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from torch.utils.checkpoint import checkpoint
 
 from rcframe.api import Certifier
 from rcframe.errors import RequestError
+from rcframe.evaluation.threat import Threat
 from rcframe.options import at_least, component, option
-from rcframe.threat import Threat
 from rcframe_convex.blocks import Block
 from rcframe_convex.bounds import Ball, margin_bounds
 from rcframe_convex.network import Network, read, steps_of

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from rcframe.errors import RequestError
-from rcframe.graph import NotAChain, chain
-from rcframe.modes import evaluating
-from rcframe.normalize import Normalize
+from rcframe.networks.graph import NotAChain, chain
+from rcframe.networks.modes import evaluating
+from rcframe.networks.normalize import Normalize
 from rcframe_convex.steps import (
     AdaptiveMean,
     Conv,

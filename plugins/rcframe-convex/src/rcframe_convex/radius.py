@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from rcframe.api import Norm
 from rcframe.data.images import check_pixels
-from rcframe.evaluate import certified
-from rcframe.threat import make_threat
+from rcframe.evaluation.evaluate import certified
+from rcframe.evaluation.threat import make_threat
 from rcframe_convex.bounds import Ball
 from rcframe_convex.certifier import Convex, network_of
 

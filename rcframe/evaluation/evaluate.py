@@ -1,0 +1,156 @@
+"""How good a model is: clean, attacked and certified accuracy, counted exactly, with the model left as it was."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import attrs
+import torch
+from torch import Tensor, nn
+
+from rcframe.access import Access
+from rcframe.api import Attack, Certifier
+from rcframe.data.images import Images, check_pixels
+from rcframe.errors import RequestError, RunFailed
+from rcframe.evaluation.oracle import ModelOracle, Queries
+from rcframe.evaluation.threat import Threat
+from rcframe.networks.modes import evaluating, parameters_fixed
+
+#: Images per batch when predicting or attacking, and when certifying, which needs far more memory per image.
+PREDICT_BATCH = 256
+CERTIFY_BATCH = 32
+#: A margin must exceed this fraction of the largest one (or of 1) to count: float32 sums are not exact.
+_MARGIN_SLACK = 1e-5
+_Z95 = 1.959963984540054
+
+
+@attrs.frozen
+class Accuracy:
+    """How many of `n` images are right, with the 95% Wilson interval of the fraction."""
+
+    correct: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """The fraction that is right."""
+        return self.correct / self.n if self.n else math.nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95% Wilson interval (low, high) of the fraction."""
+        if not self.n:
+            return 0.0, 1.0
+        p, n, z = self.value, self.n, _Z95
+        centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+        half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        return max(0.0, min(p, centre - half)), min(1.0, max(p, centre + half))
+
+    @classmethod
+    def of(cls, right: Tensor) -> Accuracy:
+        """Count a boolean vector (n,)."""
+        return cls(int(right.sum()), right.numel())
+
+
+@torch.no_grad()
+def predict(module: nn.Module, x: Tensor) -> Tensor:
+    """Return the predicted classes (B,) of `x` (B, C, H, W) in evaluation mode; -1 where an output is no number."""
+    with evaluating(module):
+        outputs: Tensor = module(x)
+    return outputs.argmax(dim=1).masked_fill(outputs.isnan().any(dim=1), -1)
+
+
+def attack_batch(
+    attack: Attack, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, queries: Queries | None = None
+) -> Tensor:
+    """Return adversarial images (B, C, H, W) for `model`: crafted by `attack`, projected into the threat.
+
+    The model comes back exactly as it was: modes, gradients, batch statistics. `queries` collects what was asked.
+    """
+    check_pixels(x, "The images to attack")
+    if threat.norm not in attack.norms:
+        raise RequestError(f"`{_name(attack)}` works in {' and '.join(attack.norms)}, not in {threat.norm}.")
+    if threat.eps == 0:
+        return x.clone()
+    oracle = ModelOracle(model, attack.access | Access.LABEL)
+    if queries is not None:
+        oracle.queries = queries
+    with evaluating(model), parameters_fixed(model), torch.enable_grad():
+        # Copies, so that an attack that works in place cannot move the centre of its own ball.
+        proposal = attack.craft(oracle, x.detach().clone(), y.clone(), threat).detach()
+    if proposal.shape != x.shape or not bool(torch.isfinite(proposal).all()):
+        raise RunFailed(
+            f"`{_name(attack)}` returned {tuple(proposal.shape)} images or values that are not finite; "
+            f"expected finite images {tuple(x.shape)}."
+        )
+    return threat.project(proposal.to(x.dtype), x)
+
+
+def certify_batch(certifier: Certifier, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+    """Return lower bounds (B, classes) on the margins of `model` in evaluation mode, own column 0."""
+    check_pixels(x, "The images to certify")
+    if threat.norm not in certifier.norms:
+        raise RequestError(f"`{_name(certifier)}` certifies {' and '.join(certifier.norms)}, not {threat.norm}.")
+    if reason := certifier.unsupported(model):
+        raise RequestError(f"`{_name(certifier)}` cannot certify this model: {reason}.")
+    with evaluating(model):
+        margins = certifier.margins(model, x, y, threat)
+    if margins.dim() != 2 or len(margins) != len(x):
+        raise RunFailed(f"`{_name(certifier)}` returned margins {tuple(margins.shape)} for {len(x)} images.")
+    return margins
+
+
+def certified(margins: Tensor, y: Tensor) -> Tensor:
+    """Return which rows (B,) of margins (B, classes) prove their label: every other class stays clearly below.
+
+    Anything that is not a number proves nothing.
+    """
+    others = torch.ones_like(margins, dtype=torch.bool).scatter_(1, y.unsqueeze(1), False)
+    slack = _MARGIN_SLACK * margins.detach().abs().amax(dim=1, keepdim=True).clamp_min(1.0)
+    return ((margins > slack) | ~others).all(dim=1)
+
+
+def _name(component: object) -> str:
+    return type(component).__name__
+
+
+def batches_of(images: Images, count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the first `count` images in order, with labels, `size` at a time, the last batch as short as it is."""
+    for start in range(0, count, size):
+        batch = images.fetch(torch.arange(start, min(start + size, count)))
+        yield batch.images.to(device), batch.labels.to(device)
+
+
+@attrs.frozen(kw_only=True)
+class Evaluator:
+    """Measures models on the first `count` test images."""
+
+    images: Images
+    count: int
+    device: torch.device
+    progress: Callable[[int], None] = lambda images: None
+
+    def clean(self, module: nn.Module) -> Tensor:
+        """Return which images (n,) the model gets right."""
+        return self._collect(lambda x, y: predict(module, x) == y, PREDICT_BATCH)
+
+    def attacked(self, module: nn.Module, attack: Attack, threat: Threat, queries: Queries) -> Tensor:
+        """Return which attacked images (n,) the model still gets right, by the kernel's own prediction on them."""
+        return self._collect(
+            lambda x, y: predict(module, attack_batch(attack, module, x, y, threat, queries)) == y, PREDICT_BATCH
+        )
+
+    def certified(self, module: nn.Module, certifier: Certifier, threat: Threat) -> Tensor:
+        """Return which images (n,) are proved right everywhere within the threat."""
+        with torch.no_grad():
+            return self._collect(
+                lambda x, y: certified(certify_batch(certifier, module, x, y, threat), y), CERTIFY_BATCH
+            )
+
+    def _collect(self, judge: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:
+        parts = []
+        for x, y in batches_of(self.images, self.count, size, self.device):
+            parts.append(judge(x, y).cpu())
+            self.progress(len(x))
+        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool)

@@ -1,0 +1,1 @@
+"""Working on networks: reading, measuring, converting, cutting and saving them."""

@@ -1,0 +1,205 @@
+"""Putting the parts of a run together and checking them against each other before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast, get_args
+
+import attrs
+import torch
+from torch import nn
+
+from rcframe.access import PRESETS, describe_access, parse_access
+from rcframe.api import (
+    Attack,
+    Certifier,
+    Component,
+    DataSource,
+    Model,
+    NeuronModel,
+    Norm,
+    Pruner,
+    StudentStrategy,
+    Teacher,
+)
+from rcframe.choice import Choice
+from rcframe.data.images import Dataset
+from rcframe.errors import RequestError
+from rcframe.evaluation.threat import make_threat
+from rcframe.registry import registry
+from rcframe.session.config import DEFAULT_MODEL, RunConfig
+from rcframe.training.context import Run
+
+
+@attrs.frozen(kw_only=True)
+class Parts:
+    """The components of a run, built."""
+
+    data: DataSource
+    model: Model
+    student_model: Model
+    teacher: Teacher
+    students: tuple[StudentStrategy, ...]
+    pruners: tuple[Pruner, ...]
+    neuron: NeuronModel | None
+    attacks: tuple[Attack, ...]
+    certifiers: tuple[Certifier, ...]
+
+    def by_setting(self) -> dict[str, tuple[Component, ...]]:
+        """Return the components by the setting of a run that names them."""
+        return {
+            "data": (self.data,),
+            "model": (self.model,),
+            "student_model": (self.student_model,),
+            "teacher": (self.teacher,),
+            "student": self.students,
+            "pruner": self.pruners,
+            "neuron": (self.neuron,) if self.neuron else (),
+            "attack": self.attacks,
+            "certifier": self.certifiers,
+        }
+
+
+def build_parts(config: RunConfig) -> Parts:
+    """Build every component a configuration names."""
+
+    def one(kind: str, choice: Choice) -> Component:
+        return registry().make(kind, choice)
+
+    def many(kind: str, choices: tuple[Choice, ...]) -> tuple[Component, ...]:
+        return tuple(one(kind, choice) for choice in choices)
+
+    return Parts(
+        data=cast(DataSource, one("data", config.data)),
+        model=cast(Model, one("model", config.model)),
+        student_model=cast(Model, one("model", config.student_model or config.model)),
+        teacher=cast(Teacher, one("teacher", config.teacher)),
+        students=cast("tuple[StudentStrategy, ...]", many("student", config.students)),
+        pruners=cast("tuple[Pruner, ...]", many("pruner", config.pruners)),
+        neuron=cast(NeuronModel, one("neuron", config.neuron)) if config.neuron else None,
+        attacks=cast("tuple[Attack, ...]", many("attack", config.attacks)),
+        certifiers=cast("tuple[Certifier, ...]", many("certifier", config.certifiers)),
+    )
+
+
+class Refusal(RequestError):
+    """A combination that cannot run. `setting` is the part of the request to change first."""
+
+    def __init__(self, setting: str, reason: str) -> None:
+        super().__init__(reason)
+        self.setting = setting
+
+
+@attrs.frozen(kw_only=True)
+class Assembly:
+    """What a run starts from: its two sides and their untrained networks."""
+
+    teacher_run: Run
+    student_run: Run
+    teacher: nn.Module
+    student: nn.Module
+
+
+def assemble(config: RunConfig, parts: Parts, dataset: Dataset, device: torch.device) -> Assembly:
+    """Build the networks and check every part against every other, or refuse with the reason."""
+    _check_access(config, parts)
+    _check_norms(config, parts)
+    run = Run(role="teacher", seed=config.seed, device=device, dataset=dataset, model=config.model)
+    student_run = Run(
+        role="student",
+        seed=config.seed,
+        device=device,
+        dataset=dataset,
+        model=config.student_model or config.model,
+        level=max(strategy.data for strategy in parts.students),
+    )
+    teacher = parts.teacher.network(run)
+    student = _student(config, parts, student_run)
+    _check_support(config, parts, teacher, student)
+    return Assembly(teacher_run=run, student_run=student_run, teacher=teacher, student=student)
+
+
+def _check_access(config: RunConfig, parts: Parts) -> None:
+    granted = parse_access(config.access)
+    for choice, strategy in zip(config.students, parts.students, strict=True):
+        missing = strategy.access & ~granted
+        if missing:
+            raise Refusal(
+                "access",
+                f"Student `{choice.name}` needs {describe_access(missing)} from the teacher; "
+                f"--access {config.access} grants {describe_access(granted)}.",
+            )
+
+
+def _check_norms(config: RunConfig, parts: Parts) -> None:
+    methods: list[tuple[str, Choice, tuple[str, ...]]] = [
+        *(("attack", c, a.norms) for c, a in zip(config.attacks, parts.attacks, strict=True)),
+        *(("certifier", c, a.norms) for c, a in zip(config.certifiers, parts.certifiers, strict=True)),
+    ]
+    # A radius that makes sense in one norm may make none in another.
+    make_threat(config.eps if config.eps is not None else 0, config.norm)
+    for kind, choice, norms in methods:
+        if config.norm not in norms:
+            raise Refusal(
+                "norm", f"{kind.capitalize()} `{choice.name}` works in {' and '.join(norms)}, not in {config.norm}."
+            )
+
+
+def _student(config: RunConfig, parts: Parts, run: Run) -> nn.Module:
+    student = run.network("student")
+    if parts.neuron is None or config.neuron is None:
+        return student
+    if reason := parts.neuron.unsupported(student):
+        raise Refusal("neuron", f"Neuron `{config.neuron.name}` cannot replace the student's activations: {reason}.")
+    return parts.neuron.convert(student).to(run.device)
+
+
+def _check_support(config: RunConfig, parts: Parts, teacher: nn.Module, student: nn.Module) -> None:
+    """Ask every part that touches a network whether it can."""
+    for choice, strategy in zip(config.students, parts.students, strict=True):
+        if reason := strategy.unsupported(student):
+            raise Refusal("student_model", f"Student `{choice.name}` cannot train this student network: {reason}.")
+    for choice, pruner in zip(config.pruners, parts.pruners, strict=True):
+        if reason := pruner.unsupported(student):
+            raise Refusal("pruner", f"Pruner `{choice.name}` cannot prune the student: {reason}.")
+    for choice, attack in zip(config.attacks, parts.attacks, strict=True):
+        for role, network in (("teacher", teacher), ("student", student)):
+            if reason := attack.unsupported(network):
+                raise Refusal("attack", f"Attack `{choice.name}` cannot attack the {role}: {reason}.")
+    for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
+        for role, network in (("teacher", teacher), ("student", student)):
+            if reason := certifier.unsupported(network):
+                raise Refusal("certifier", f"Certifier `{choice.name}` cannot certify the {role}: {reason}.")
+
+
+def refuse_with_alternative(
+    refusal: Refusal, config: RunConfig, dataset: Dataset, device: torch.device
+) -> RequestError:
+    """Return the refusal with the nearest combination that would run added, found by trying."""
+    for words, changed in _alternatives(refusal, config):
+        try:
+            assemble(changed, build_parts(changed), dataset, device)
+        except RequestError:
+            continue
+        return RequestError(f"{refusal} Nearest that would run: {words}.")
+    return RequestError(f"{refusal} No single change would make it run: start from `rcframe run` and add part by part.")
+
+
+def _alternatives(refusal: Refusal, config: RunConfig) -> Iterator[tuple[str, RunConfig]]:
+    """Yield changed configurations, the smallest change first, with the words that describe the change."""
+    if refusal.setting == "access":
+        for preset in PRESETS:
+            yield f"--access {preset}", attrs.evolve(config, access=preset)
+    if refusal.setting == "norm":
+        for norm in get_args(Norm):
+            yield f"--norm {norm}", attrs.evolve(config, norm=norm)
+    default = Choice(DEFAULT_MODEL)
+    yield f"--student-model {default}", attrs.evolve(config, student_model=default)
+    yield f"--model {default} --student-model {default}", attrs.evolve(config, model=default, student_model=default)
+    if config.neuron:
+        yield "the same without --neuron", attrs.evolve(config, neuron=None)
+    if config.pruners:
+        yield "the same without --pruner", attrs.evolve(config, pruners=())
+    yield "--student plain", attrs.evolve(config, students=(Choice("plain"),))
+    yield "the same without --certifier", attrs.evolve(config, certifiers=())
+    yield "the same without --attack", attrs.evolve(config, attacks=())

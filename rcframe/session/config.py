@@ -1,0 +1,192 @@
+"""What a run is asked to do: read from flags and TOML, merged, checked, and written back so that it can be repeated."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+import tomlkit
+
+from rcframe.access import parse_access
+from rcframe.api import Component, Norm
+from rcframe.choice import Choice, parse_choice, shortest
+from rcframe.errors import RequestError, listed, nearest
+from rcframe.options import Number, Value, values_of
+from rcframe.registry import registry
+
+#: What a user may write for one component: a spec string, a table with `name`, a choice, or a component itself.
+Chosen = str | Mapping[str, object] | Choice | Component
+
+DEFAULT_DATA = "digits"
+DEFAULT_MODEL = "convnet"
+
+
+@attrs.frozen(kw_only=True)
+class RunConfig:
+    """One run, as asked."""
+
+    data: Choice = attrs.field(factory=lambda: Choice(DEFAULT_DATA))
+    model: Choice = attrs.field(factory=lambda: Choice(DEFAULT_MODEL))
+    #: None means the same as `model`.
+    student_model: Choice | None = None
+    teacher: Choice = attrs.field(factory=lambda: Choice("plain"))
+    #: Phases of one student, each starting from the weights of the one before.
+    students: tuple[Choice, ...] = attrs.field(factory=lambda: (Choice("plain"),))
+    pruners: tuple[Choice, ...] = ()
+    neuron: Choice | None = None
+    access: str = "logit"
+    #: Most images the student may send to the teacher, or None.
+    budget: int | None = None
+    attacks: tuple[Choice, ...] = ()
+    certifiers: tuple[Choice, ...] = ()
+    #: Radius in pixels as typed; None takes the data set's customary one.
+    eps: Number | None = None
+    norm: Norm = "linf"
+    #: Test images that are evaluated, 0 for all.
+    eval_size: int = 0
+    seed: int = 0
+    device: str = "auto"
+    #: Where data files belong; None means `RCFRAME_DATA` or the platform's data folder.
+    data_root: str | None = None
+
+
+#: The part of `RunConfig` each kind fills, and whether it holds one component or several.
+_ONE = {"data": "data", "model": "model", "student_model": "model", "teacher": "teacher", "neuron": "neuron"}
+_MANY = {"student": "students", "pruner": "pruners", "attack": "attacks", "certifier": "certifiers"}
+_PLAIN = ("access", "budget", "eps", "norm", "eval_size", "seed", "device", "data_root")
+#: Written by a finished run for the reader; ignored when the file is run again.
+_INFORMATION = ("rcframe", "versions", "environment")
+
+
+def make_config(given: Mapping[str, object], base: RunConfig | None = None) -> RunConfig:
+    """Build a configuration from user input; what is None or missing keeps the value of `base`."""
+    known = [*_ONE, *_MANY, *_PLAIN]
+    changes: dict[str, object] = {}
+    for key, value in given.items():
+        if key in _INFORMATION or value is None:
+            continue
+        if key in _ONE:
+            changes[key] = as_choice(cast(Chosen, value), _ONE[key])
+        elif key in _MANY:
+            several = value if isinstance(value, list | tuple) else [value]
+            changes[_MANY[key]] = tuple(as_choice(cast(Chosen, item), key) for item in several)
+        elif key in _PLAIN:
+            changes[key] = _plain(key, value)
+        else:
+            raise RequestError(f"A run has no setting `{key}`.{nearest(key, known)} Settings: {listed(known)}.")
+    config = attrs.evolve(base or RunConfig(), **cast("dict[str, Any]", changes))  # each was checked above
+    if not config.students:
+        raise RequestError("A run needs a student; name one, for example `plain`.")
+    parse_access(config.access)
+    return config
+
+
+def as_choice(chosen: Chosen, kind: str) -> Choice:
+    """Read one component however it was given."""
+    if isinstance(chosen, Choice):
+        return chosen
+    if isinstance(chosen, str):
+        return parse_choice(chosen, kind)
+    if isinstance(chosen, Component):
+        return registry().choice_of(chosen)
+    if isinstance(chosen, Mapping):
+        options = dict(chosen)
+        name = options.pop("name", None)
+        if not isinstance(name, str):
+            raise RequestError(f"The {kind} table {dict(chosen)} has no `name`, which says which {kind} it is.")
+        named = parse_choice(name, kind)
+        if twice := [key for key in named.options if key in options]:
+            raise RequestError(
+                f"Option `{twice[0]}` of the {kind} `{named.name}` is given twice: in `{name}` and beside it."
+            )
+        return attrs.evolve(named, options={**named.options, **options}, text="")
+    raise RequestError(f"Cannot read {chosen!r} as the {kind}: give a spec string such as `name:option=value`.")
+
+
+def _plain(key: str, value: object) -> object:
+    if key == "eps":
+        return _eps(value)
+    if key in ("seed", "eval_size", "budget"):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise RequestError(f"`{key}` is {value!r}, but it must be a whole number of 0 or more.")
+        return value
+    if not isinstance(value, str):
+        raise RequestError(f"`{key}` is {value!r}, but it must be text.")
+    if key == "norm" and value not in ("linf", "l2"):
+        raise RequestError(f"No norm `{value}`. Norms: linf, l2.")
+    return value
+
+
+def _eps(value: object) -> Number:
+    from rcframe.evaluation.threat import make_threat
+
+    if not isinstance(value, str | float | int):
+        raise RequestError(f"eps is {value!r}, but it must be a number in pixels, such as 0.03 or 8/255.")
+    return cast(Number, make_threat(value, "l2").eps)
+
+
+def label(config: RunConfig, components: Mapping[str, Sequence[Component]]) -> RunConfig:
+    """Let components that were not given as spec strings show as the shortest spec strings that build them."""
+
+    def labelled(choice: Choice, built: Component) -> Choice:
+        return choice if choice.text else attrs.evolve(choice, text=shortest(choice, built))
+
+    changes: dict[str, Any] = {}
+    for key in _ONE:
+        if choice := getattr(config, key):
+            changes[key] = labelled(choice, components[key][0])
+    for key, attribute in _MANY.items():
+        changes[attribute] = tuple(map(labelled, getattr(config, attribute), components[key]))
+    return attrs.evolve(config, **changes)
+
+
+def read_config(path: Path) -> dict[str, object]:
+    """Read a `run.toml`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RequestError(f"Cannot read the configuration `{path}`: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"`{path}` is not valid TOML: {error}.") from error
+
+
+def write_config(config: RunConfig, components: Mapping[str, Sequence[Component]], facts: Mapping[str, object]) -> str:
+    """Return the TOML that repeats a run: every option of every component spelled out, then facts for the reader."""
+    document = tomlkit.document()
+    document.add(tomlkit.comment("Repeat this run with: rcframe run run.toml"))
+    for key in _PLAIN:
+        value = getattr(config, key)
+        if value is not None:
+            document.add(key, str(value) if isinstance(value, Number) else value)
+    for key, attribute in {**_ONE, **_MANY}.items():
+        choices = getattr(config, key if key in _ONE else attribute)
+        if key in _ONE and choices is not None:
+            document.add(key, _table(choices, components[key][0]))
+        elif key in _MANY and choices:
+            array = tomlkit.aot()
+            for choice, built in zip(choices, components[key], strict=True):
+                array.append(_table(choice, built))
+            document.add(key, array)
+    for key, value in facts.items():
+        document.add(key, tomlkit.item(value))
+    return tomlkit.dumps(document)
+
+
+def _table(choice: Choice, built: Component) -> tomlkit.items.Table:
+    table = tomlkit.table()
+    table.add("name", f"{choice.distribution}/{choice.name}" if choice.distribution else choice.name)
+    for name, value in values_of(built).items():
+        table.add(name, to_toml(value))
+    return table
+
+
+def to_toml(value: Value) -> object:
+    """Return the TOML form of an option value."""
+    if isinstance(value, tuple):
+        return [to_toml(item) for item in value]
+    if value is None:
+        return "none"
+    return str(value) if isinstance(value, Number) else value

@@ -1,0 +1,45 @@
+"""Reports as tables in a terminal."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from rcframe.session.report import Measurement, Report
+
+
+def report_table(report: Report) -> Table:
+    """Put teacher and student side by side: clean, each attack, each certifier, size."""
+    teacher, student = report.teacher, report.student
+    table = Table(title=f"{report.data}, seed {report.seed}, {report.seconds:.0f} s on {report.device}")
+    table.add_column("")
+    table.add_column(f"teacher: {teacher.component}", justify="right")
+    table.add_column(f"student: {student.component}", justify="right")
+    table.add_row("model", teacher.model, student.model + (f", {student.neuron}" if student.neuron else ""))
+    table.add_section()
+    table.add_row("clean", _percent(teacher.clean), _percent(student.clean))
+    for spec, measured in teacher.attacked.items():
+        table.add_row(_named(spec, measured), _percent(measured), _percent(student.attacked[spec]))
+    for spec, measured in teacher.certified.items():
+        table.add_row("certified by " + _named(spec, measured), _percent(measured), _percent(student.certified[spec]))
+    table.add_section()
+    table.add_row("parameters", f"{teacher.size.parameters:,}", f"{student.size.parameters:,}")
+    table.add_row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
+    table.add_row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
+    table.caption = _caption(report)
+    return table
+
+
+def _named(spec: str, measured: Measurement) -> str:
+    protocol = measured.protocol
+    return f"{spec} ({protocol.norm}, eps {protocol.eps})" if protocol else spec
+
+
+def _percent(measured: Measurement) -> str:
+    return f"{measured.accuracy:.1%} [{measured.low:.1%}, {measured.high:.1%}]".replace("%", "")
+
+
+def _caption(report: Report) -> str:
+    lines = [f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."]
+    lines.append(f"The student asked the teacher about {report.queries.images:,} images ({report.access} access).")
+    lines += [f"Beware: {flag}" for flag in report.flags]
+    return "\n".join(lines)

@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from rcframe.choice import Choice
+from rcframe.errors import RequestError
+from rcframe.options import Number
+from rcframe.registry import registry
+from rcframe.session.assemble import build_parts
+from rcframe.session.config import RunConfig, as_choice, label, make_config, read_config, write_config
+
+if TYPE_CHECKING:
+    from tests.conftest import Install
+
+EVERYTHING: dict[str, object] = {
+    "data": "glyphs:classes=3,augment=flip+crop,noise=1/8",
+    "model": "convnet:channels=4+8",
+    "student_model": {"name": "mlp", "hidden": [8, 4], "width": 0.5},
+    "teacher": Choice("plain", {"lr": "1/100", "schedule": "steps", "milestones": "1+2"}),
+    "student": ["kd:alpha=1/3", {"name": "rcframe/plain", "epochs": 1}],
+    "pruner": "filters",
+    "access": "logit+input_grad",
+    "budget": 100,
+    "attack": ("fgsm", "pgd:steps=3,step_size=2/255", "rcframe-attacks/pgd:random_start=false"),
+    "eps": "8/255",
+    "norm": "linf",
+    "eval_size": 10,
+    "seed": 3,
+    "device": "cpu",
+    "data_root": "some where/else",
+}
+
+
+NAMES = ("access", "budget", "eps", "norm", "eval_size", "seed", "device", "data_root")
+
+
+def written(config: RunConfig, facts: dict[str, object] | None = None) -> str:
+    return write_config(config, build_parts(config).by_setting(), facts or {})
+
+
+# -- what is asked for ------------------------------------------------------------------------------------------------
+
+
+def test_nothing_asked_is_the_default_run() -> None:
+    config = make_config({})
+    assert config == RunConfig()
+    assert (config.data.name, config.model.name, config.student_model) == ("digits", "convnet", None)
+    assert (config.teacher.name, [choice.name for choice in config.students]) == ("plain", ["plain"])
+    assert (config.access, config.budget, config.eps, config.norm) == ("logit", None, None, "linf")
+    assert (config.seed, config.eval_size, config.device, config.attacks) == (0, 0, "auto", ())
+
+
+def test_every_setting_is_read() -> None:
+    config = make_config(EVERYTHING)
+    assert config.data == Choice("glyphs", {"classes": "3", "augment": "flip+crop", "noise": "1/8"})
+    assert config.student_model == Choice("mlp", {"hidden": [8, 4], "width": 0.5})
+    assert config.students == (Choice("kd", {"alpha": "1/3"}), Choice("plain", {"epochs": 1}, "rcframe"))
+    assert config.pruners == (Choice("filters"),)
+    assert [choice.name for choice in config.attacks] == ["fgsm", "pgd", "pgd"]
+    assert config.attacks[2].distribution == "rcframe-attacks"
+    assert (config.eps, str(config.eps), config.budget) == (8 / 255, "8/255", 100)
+    assert (config.eval_size, config.seed, config.device, config.data_root) == (10, 3, "cpu", "some where/else")
+
+
+@pytest.mark.parametrize(
+    "given_value",
+    [
+        "kd:epochs=2,alpha=1",
+        Choice("kd", {"epochs": "2", "alpha": "1"}),
+        {"name": "kd", "epochs": "2", "alpha": "1"},
+        {"name": "kd:epochs=2", "alpha": "1"},
+        ["kd:epochs=2,alpha=1"],
+        ("kd:epochs=2,alpha=1",),
+    ],
+)
+def test_a_component_may_be_given_in_several_forms(given_value: object) -> None:
+    assert make_config({"student": given_value}).students == (Choice("kd", {"epochs": "2", "alpha": "1"}),)
+
+
+def test_a_component_itself_may_be_given() -> None:
+    built = registry().make("student", "kd:epochs=2,alpha=1/4")
+    config = make_config({"student": [built, "plain"]})
+    assert build_parts(config).students[0] == built
+
+
+def test_a_component_of_a_shadowed_name_stays_itself(install: Install) -> None:
+    body = "from rcframe.builtins.plain import PlainTeacher\nfrom rcframe import component\n"
+    body += "@component\nclass Mine(PlainTeacher):\n    'My own.'\n"
+    install(
+        "acme-plain", [{"kind": "teacher", "name": "plain", "target": "acme_plain:Mine", "summary": "Mine."}], body=body
+    )
+    mine = registry().make("teacher", "acme-plain/plain")
+    for setting in (mine, "acme-plain/plain", {"name": "acme-plain/plain"}):
+        config = make_config({"teacher": setting})
+        assert type(build_parts(config).teacher).__name__ == "Mine"
+        assert tomllib.loads(written(config))["teacher"]["name"] == "acme-plain/plain"
+    assert type(build_parts(make_config({"teacher": "plain"})).teacher).__name__ == "PlainTeacher"
+
+
+@pytest.mark.parametrize("name", ["nets.small:tiny", "python:nets.small:tiny"])
+def test_a_table_may_name_a_function_of_ones_own(name: str) -> None:
+    config = make_config({"model": {"name": name, "normalize": True}})
+    assert config.model == Choice("python", {"": "nets.small:tiny", "normalize": True})
+
+
+def test_later_settings_are_stronger_and_missing_ones_keep_what_was_there() -> None:
+    base = make_config({"seed": 1, "eps": "1/255", "attack": ["fgsm", "pgd"], "student": "kd", "budget": 9})
+    changed = make_config({"seed": 2, "attack": "pgd:steps=1", "budget": None, "eps": None, "data": "glyphs"}, base)
+    assert (changed.seed, changed.eps, changed.budget) == (2, 1 / 255, 9)
+    assert changed.attacks == (Choice("pgd", {"steps": "1"}),)
+    assert changed.students == (Choice("kd"),)
+    assert changed.data == Choice("glyphs")
+    assert (base.seed, len(base.attacks)) == (1, 2)
+    assert make_config({}, base) == base
+
+
+@pytest.mark.parametrize(
+    ("key", "nearest"),
+    [("student-model", "student_model"), ("attacks", "attack"), ("sead", "seed"), ("certifer", "certifier")],
+)
+def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str, nearest: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        make_config({key: "x"})
+    assert str(raised.value).startswith(f"A run has no setting `{key}`. Did you mean `{nearest}`? Settings: data, ")
+    assert "eps, norm, eval_size, seed, device, data_root." in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seed": "1"}, "`seed` is '1', but it must be a whole number of 0 or more"),
+        ({"seed": 1.0}, r"`seed` is 1\.0, but it must be a whole number"),
+        ({"seed": True}, "`seed` is True, but it must be a whole number"),
+        ({"seed": -1}, "`seed` is -1, but it must be a whole number of 0 or more"),
+        ({"budget": -5}, "`budget` is -5, but"),
+        ({"eval_size": "all"}, "`eval_size` is 'all', but"),
+        ({"access": 3}, "`access` is 3, but it must be text"),
+        ({"access": "gray"}, r"No access level `gray`\. Did you mean `grey`\?"),
+        ({"device": 0}, "`device` is 0, but it must be text"),
+        ({"data_root": ["a"]}, r"`data_root` is \['a'\], but it must be text"),
+        ({"norm": "l1"}, r"No norm `l1`\. Norms: linf, l2\."),
+        ({"norm": 2}, "`norm` is 2, but it must be text"),
+        ({"eps": True}, "eps is True, but it must be a number in pixels"),
+        ({"eps": [0.1]}, r"eps is \[0\.1\], but it must be a number in pixels"),
+        ({"eps": "much"}, "eps is 'much', but it must be a number in pixels, such as 0.03 or 8/255"),
+        ({"eps": "8/0"}, "eps is '8/0', but"),
+        ({"eps": "nan"}, "eps is 'nan', but"),
+        ({"eps": -0.1}, r"eps is -0\.1, but a radius cannot be negative"),
+        ({"data": 5}, "Cannot read 5 as the data: give a spec string"),
+        ({"data": ["digits"]}, r"Cannot read \['digits'\] as the data"),
+        ({"attack": 5}, "Cannot read 5 as the attack"),
+        ({"attack": ["fgsm", 5]}, "Cannot read 5 as the attack"),
+        ({"student": []}, "A run needs a student; name one, for example `plain`"),
+        ({"teacher": {"epochs": 3}}, r"The teacher table \{'epochs': 3\} has no `name`, which says which teacher"),
+        ({"attack": [{"name": 3}]}, "has no `name`"),
+        ({"attack": {"name": "pgd:steps=3", "steps": 4}}, "Option `steps` of the attack `pgd` is given twice"),
+        ({"attack": "PGD"}, "Cannot read the attack `PGD`"),
+        ({"attack": {"name": "PGD"}}, "Cannot read the attack `PGD`"),
+    ],
+)
+def test_what_cannot_be_is_a_sentence(settings: dict[str, object], words: str) -> None:
+    with pytest.raises(RequestError, match=words) as raised:
+        make_config(settings)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given_value", "number", "text"),
+    [
+        ("8/255", 8 / 255, "8/255"),
+        (" 8/255 ", 8 / 255, "8/255"),
+        ("0.030", 0.03, "0.030"),
+        ("3e-2", 0.03, "3e-2"),
+        (0.03, 0.03, "0.03"),
+        (0, 0.0, "0"),
+        (1, 1.0, "1"),
+        (Number("2/255"), 2 / 255, "2/255"),
+    ],
+)
+def test_eps_is_a_number_of_pixels_stored_as_typed(given_value: object, number: float, text: str) -> None:
+    eps = make_config({"eps": given_value}).eps
+    assert eps == number
+    assert str(eps) == text
+    assert tomllib.loads(written(make_config({"eps": given_value})))["eps"] == text
+
+
+def test_what_is_no_component_at_all_is_refused() -> None:
+    with pytest.raises(RequestError, match="Cannot read None as the model"):
+        as_choice(None, "model")  # type: ignore[arg-type]  # that is the point
+
+
+def test_components_given_as_tables_show_as_the_shortest_spec_string_and_typed_ones_as_typed() -> None:
+    config = make_config(
+        {
+            "data": {"name": "digits", "size": 8},
+            "model": {"name": "mlp", "width": 1.0, "hidden": [4]},
+            "student": ["plain:lr=0.1,epochs=30", {"name": "rcframe/plain", "lr": 0.1, "epochs": 30}],
+            "attack": [registry().make("attack", "pgd:steps=3"), "pgd:steps=20"],
+        }
+    )
+    shown = label(config, build_parts(config).by_setting())
+    assert shown == config
+    assert [str(choice) for choice in (shown.data, shown.model, shown.teacher)] == ["digits", "mlp:hidden=4", "plain"]
+    assert [str(choice) for choice in shown.students] == ["plain:lr=0.1,epochs=30", "rcframe/plain:lr=0.1"]
+    assert [str(choice) for choice in shown.attacks] == ["pgd:steps=3", "pgd:steps=20"]
+    assert shown.student_model is None
+
+
+# -- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_written_configuration_is_read_back_equal_with_equal_components(tmp_path: Path) -> None:
+    asked = make_config(EVERYTHING)
+    path = tmp_path / "run.toml"
+    path.write_text(written(asked, {"versions": {"torch": "2.9"}, "environment": {"device": "cpu"}}))
+    again = make_config(read_config(path))
+    assert build_parts(again) == build_parts(asked)
+    assert [getattr(again, name) for name in NAMES] == [getattr(asked, name) for name in NAMES]
+    assert [choice.distribution for choice in again.attacks] == [choice.distribution for choice in asked.attacks]
+    path.write_text(written(again))
+    assert make_config(read_config(path)) == again
+
+
+def test_a_written_configuration_spells_every_option_out() -> None:
+    document = tomllib.loads(written(make_config(EVERYTHING), {"versions": {"torch": "2.9"}}))
+    assert document["attack"][1] == {
+        "name": "pgd",
+        "steps": 3,
+        "step_size": "2/255",
+        "random_start": True,
+        "restarts": 1,
+    }
+    assert document["attack"][0] == {"name": "fgsm"}
+    assert document["student"][1]["name"] == "rcframe/plain"
+    assert document["student"][1]["batch_size"] == 64
+    assert document["teacher"]["milestones"] == [1, 2]
+    assert document["versions"] == {"torch": "2.9"}
+    assert "neuron" not in document
+    assert "certifier" not in document
+    assert "student_model" not in tomllib.loads(written(make_config({})))
+
+
+PLAIN = st.fixed_dictionaries(
+    {},
+    optional={
+        "access": st.sampled_from(["none", "hard", "logit+params", "white"]),
+        "budget": st.integers(0, 10**12),
+        "eps": st.floats(0, 1) | st.builds("{}/{}".format, st.integers(0, 9), st.integers(10, 300)),
+        "norm": st.sampled_from(["linf", "l2"]),
+        "eval_size": st.integers(0, 10**6),
+        "seed": st.integers(0, 2**63),
+        "device": st.sampled_from(["auto", "cpu", "cuda:1"]),
+        "data_root": st.text(),
+        "model": st.sampled_from(["mlp:hidden=3+4", "lenet5", "torchvision:squeezenet1_1", "my.nets:small"]),
+        "attack": st.lists(st.sampled_from(["fgsm", "pgd:steps=3", "pgd:step_size=1/7"]), max_size=3),
+    },
+)
+
+
+@given(PLAIN)
+def test_any_configuration_survives_its_file(settings: dict[str, Any]) -> None:
+    asked = make_config(settings)
+    text = written(asked)
+    again = make_config(tomllib.loads(text))
+    assert build_parts(again) == build_parts(asked)
+    assert written(again) == text
+    assert [getattr(again, name) for name in NAMES] == [getattr(asked, name) for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"seed = ", r"run\.toml` is not valid TOML: "),
+        (b"seed = 1\nseed = 2\n", r"run\.toml` is not valid TOML: "),
+        (b"\xff\xfe", r"run\.toml` is not valid TOML: .*utf-8"),
+    ],
+)
+def test_a_file_that_is_no_toml_is_named(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(content)
+    with pytest.raises(RequestError, match=words):
+        read_config(path)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"Cannot read the configuration `.*gone\.toml`: No such file"):
+        read_config(tmp_path / "gone.toml")
+    with pytest.raises(RequestError, match=rf"Cannot read the configuration `{tmp_path}`: Is a directory"):
+        read_config(tmp_path)
