@@ -63,8 +63,3 @@ def parse_access(text: str) -> Access:
             )
         granted |= known[part]
     return granted
-
-
-def weakest_preset(needed: Access) -> str:
-    """Name the weakest preset that grants `needed`."""
-    return next(name for name, granted in PRESETS.items() if needed in granted)

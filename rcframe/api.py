@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rcframe.access import Access
+from rcframe.errors import RequestError
 from rcframe.options import at_least, between, component, option
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from rcframe.evaluation.threat import Threat
     from rcframe.networks.spiking import SpikingNetwork
     from rcframe.networks.surgery import PruningReport
+    from rcframe.networks.weights import Architecture
     from rcframe.training.context import Run
     from rcframe.training.stage import Stage
 
@@ -72,6 +74,10 @@ class Teacher(Component):
         """Return the network that `plan` trains: the run's model, freshly initialised, unless overridden."""
         return run.network("teacher")
 
+    def brought(self) -> Architecture | None:
+        """Describe the network of `network` where that is not the run's model; None where it is."""
+        return None
+
     @abstractmethod
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Yield the stages of training. The target of the last one becomes the teacher; without any, `network`."""
@@ -81,7 +87,7 @@ class StudentStrategy(Component):
     """Trains a student through an oracle of the teacher."""
 
     kind = "student"
-    #: The least the strategy needs from the teacher; anything else is refused by the oracle.
+    #: The least the strategy needs from the teacher; a run that grants less is refused. It may use more if granted.
     access: ClassVar[Access] = Access.LOGIT
     #: The part of the training data the strategy reads; the rest is out of its reach.
     data: ClassVar[Data] = Data.LABELLED
@@ -104,6 +110,10 @@ class Pruner(Component):
         it leaves stages alone whose target is not the student. Surgery happens between stages only; to train a
         smaller student further, call `plan` again with it.
         """
+
+    def apply(self, module: nn.Module, x: Tensor) -> tuple[nn.Module, PruningReport]:
+        """Return a smaller copy of a trained `module` and what was removed; `x` is a batch of inputs (B, C, H, W)."""
+        raise RequestError(f"`{type(self).__name__}` prunes during training and cannot be applied to a finished model.")
 
 
 @component

@@ -10,7 +10,7 @@ from torch import nn
 from rcframe.api import NeuronModel, Teacher
 from rcframe.errors import RequestError
 from rcframe.networks.surgery import resize_to
-from rcframe.networks.weights import load_weights, read_architecture, read_weights
+from rcframe.networks.weights import Architecture, load_weights, read_architecture, read_weights
 from rcframe.options import component, option
 from rcframe.training.context import Run
 from rcframe.training.stage import Stage
@@ -43,13 +43,20 @@ class RunTeacher(Teacher):
 
     def network(self, run: Run) -> nn.Module:
         """Rebuild the student of the earlier run."""
+        return load_network(self._file(), run)
+
+    def brought(self) -> Architecture:
+        """Describe the student of the earlier run."""
+        return read_architecture(self._file())
+
+    def _file(self) -> Path:
         if not self.path:
             raise RequestError("Teacher `run` needs a folder: write `run:runs/digits`.")
         folder = Path(self.path)
         file = folder / "student.safetensors"
         if not file.is_file():
             raise RequestError(f"`{folder}` is not the folder of a finished run: it has no `student.safetensors`.")
-        return load_network(file, run)
+        return file
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Train nothing."""

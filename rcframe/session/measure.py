@@ -11,7 +11,7 @@ import attrs
 from torch import Tensor, nn
 
 from rcframe.api import Component
-from rcframe.choice import Choice, shortest
+from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.evaluation.evaluate import Accuracy, Evaluator
 from rcframe.evaluation.flags import Findings, trust_flags
 from rcframe.evaluation.oracle import Queries
@@ -99,10 +99,11 @@ def _model_report(session: Session, role: Role, module: nn.Module, findings: Fin
     config = session.config
     student = role == "student"
     protocols = dict(_protocols(session))
+    model, neuron = _network_of(session, role)
     return ModelReport(
         component=" then ".join(map(str, config.students)) if student else str(config.teacher),
-        model=str((config.student_model or config.model) if student else config.model),
-        neuron=str(config.neuron) if student and config.neuron else None,
+        model=model,
+        neuron=neuron,
         clean=Measurement(Accuracy.of(findings.clean)),
         attacked={
             spec: Measurement(Accuracy.of(right), protocols[spec], findings.queries[spec])
@@ -114,6 +115,22 @@ def _model_report(session: Session, role: Role, module: nn.Module, findings: Fin
         size=size_of(module),
         pruned=tuple(session.assembly.student_run.pruned) if student else (),
     )
+
+
+def _network_of(session: Session, role: Role) -> tuple[str, str | None]:
+    """Return the spec strings of a role's model and of its neurons, if it spikes."""
+    config = session.config
+    if role == "student":
+        return str(config.student_model or config.model), str(config.neuron) if config.neuron else None
+    brought = session.parts.teacher.brought()
+    if brought is None:
+        return str(config.model), None
+    return _shortened("model", brought.model), _shortened("neuron", brought.neuron) if brought.neuron else None
+
+
+def _shortened(kind: str, spec: str) -> str:
+    choice = parse_choice(spec, kind)
+    return shortest(choice, registry().make(kind, choice))
 
 
 def _protocols(session: Session) -> Iterator[tuple[str, Protocol]]:

@@ -132,6 +132,9 @@ def _phases(strategies: tuple[StudentStrategy, ...], student: nn.Module, teacher
 def _architecture(session: Session, role: Role) -> Architecture:
     config = session.config
     parts, neuron = session.parts, None
+    brought = parts.teacher.brought()
+    if role == "teacher" and brought is not None:
+        return brought
     model = longest(config.model, parts.model)
     if role == "student":
         model = longest(config.student_model or config.model, parts.student_model)

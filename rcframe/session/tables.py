@@ -3,30 +3,40 @@
 from __future__ import annotations
 
 from rich.table import Table
+from rich.text import Text
 
-from rcframe.session.report import Measurement, Report
+from rcframe.session.report import Measurement, ModelReport, Report
 
 
 def report_table(report: Report) -> Table:
     """Put teacher and student side by side: clean, each attack, each certifier, size."""
     teacher, student = report.teacher, report.student
-    table = Table(title=f"{report.data}, seed {report.seed}, {report.seconds:.0f} s on {report.device}")
+    # As `Text`, so that brackets in a user's names are not read as markup.
+    table = Table(title=Text(f"{report.data}, seed {report.seed}, {report.seconds:.0f} s on {report.device}"))
+    table.caption = Text(_caption(report))
     table.add_column("")
-    table.add_column(f"teacher: {teacher.component}", justify="right")
-    table.add_column(f"student: {student.component}", justify="right")
-    table.add_row("model", teacher.model, student.model + (f", {student.neuron}" if student.neuron else ""))
+    table.add_column(Text(f"teacher: {teacher.component}"), justify="right")
+    table.add_column(Text(f"student: {student.component}"), justify="right")
+
+    def row(*cells: str) -> None:
+        table.add_row(*map(Text, cells))
+
+    row("model", _network(teacher), _network(student))
     table.add_section()
-    table.add_row("clean", _percent(teacher.clean), _percent(student.clean))
+    row("clean", _percent(teacher.clean), _percent(student.clean))
     for spec, measured in teacher.attacked.items():
-        table.add_row(_named(spec, measured), _percent(measured), _percent(student.attacked[spec]))
+        row(_named(spec, measured), _percent(measured), _percent(student.attacked[spec]))
     for spec, measured in teacher.certified.items():
-        table.add_row("certified by " + _named(spec, measured), _percent(measured), _percent(student.certified[spec]))
+        row("certified by " + _named(spec, measured), _percent(measured), _percent(student.certified[spec]))
     table.add_section()
-    table.add_row("parameters", f"{teacher.size.parameters:,}", f"{student.size.parameters:,}")
-    table.add_row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
-    table.add_row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
-    table.caption = _caption(report)
+    row("parameters", f"{teacher.size.parameters:,}", f"{student.size.parameters:,}")
+    row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
+    row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
     return table
+
+
+def _network(model: ModelReport) -> str:
+    return f"{model.model}, {model.neuron}" if model.neuron else model.model
 
 
 def _named(spec: str, measured: Measurement) -> str:

@@ -26,7 +26,7 @@ def prune_after_training(pruner: OneShotPruner, plan: StudentPlan, student: nn.M
     count = len(run.pruned)
     for stage in plan(small):
         if stage.target is small:
-            stage.epochs = min(stage.epochs, pruner.finetune)
+            stage.epochs = pruner.finetune
             yield stage
     # A pruner earlier in the chain has pruned `small` on the way, which nobody uses.
     del run.pruned[count:]

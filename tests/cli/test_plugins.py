@@ -105,6 +105,16 @@ def test_info_says_what_a_method_needs(cli: Command) -> None:
     assert "Set them as in `pgd:steps=...`" in cli("info", "attack", "pgd").out
 
 
+def test_info_says_when_bounds_cannot_be_trained_on(install: Install, cli: Command) -> None:
+    body = (
+        "from rcframe import Certifier, component\n@component\nclass Sure(Certifier):\n    'Proves nothing.'\n"
+        "    def unsupported(self, module):\n        return None\n"
+        "    def margins(self, module, x, y, threat):\n        return x\n"
+    )
+    install("acme-one", [{**STILL, "kind": "certifier", "name": "sure", "target": "acme_one:Sure"}], body=body)
+    assert "Norms: linf.\nIts bounds cannot be trained on.\n" in cli("info", "certifier", "sure").out
+
+
 def test_info_prints_texts_of_plugins_as_they_are(install: Install, cli: Command) -> None:
     install("acme-one", [STILL], body=BODY)
     outcome = cli("info", "attack", "acme-one/still")

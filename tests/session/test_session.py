@@ -288,6 +288,15 @@ def test_a_pruned_spiking_student_becomes_a_teacher(tmp_path: Path) -> None:
     assert second.teacher.size == first.student.size
 
 
+def test_a_brought_teacher_is_reported_and_saved_as_the_network_it_is(tmp_path: Path) -> None:
+    run(neuron="lif:steps=2", out=tmp_path / "first")
+    report = run(model="mlp:hidden=4", teacher=f"run:{tmp_path / 'first'}", out=tmp_path / "second")
+    assert (report.teacher.model, report.teacher.neuron) == (MODEL, "lif:steps=2")
+    assert (report.student.model, report.student.neuron) == ("mlp:hidden=4", None)
+    first, second = tmp_path / "first" / "student.safetensors", tmp_path / "second" / "teacher.safetensors"
+    assert read_architecture(second) == read_architecture(first)
+
+
 def test_a_saved_teacher_is_brought_by_its_file(finished: tuple[Path, rc.Report]) -> None:
     folder, report = finished
     monitor, again = watched(teacher=f"file:{folder / 'teacher.safetensors'}")
