@@ -12,6 +12,7 @@ from .api import (
     DataSource as DataSource,
     Model as Model,
     NeuronModel as NeuronModel,
+    Norm as Norm,
     OneShotPruner as OneShotPruner,
     Pruner as Pruner,
     StudentPlan as StudentPlan,
@@ -24,6 +25,7 @@ from .data.images import (
     Dataset as Dataset,
     Images as Images,
     TensorImages as TensorImages,
+    check_pixels as check_pixels,
 )
 from .errors import (
     AccessDenied as AccessDenied,
@@ -36,6 +38,7 @@ from .errors import (
 )
 from .evaluation.evaluate import (
     Accuracy as Accuracy,
+    certified as certified,
 )
 from .evaluation.oracle import (
     Answer as Answer,
@@ -45,6 +48,7 @@ from .evaluation.oracle import (
 )
 from .evaluation.threat import (
     Threat as Threat,
+    make_threat as make_threat,
 )
 from .hookspecs import (
     Spec as Spec,

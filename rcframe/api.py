@@ -38,6 +38,7 @@ API = (1, 0)
 #: The kinds of components, in the order in which a run uses them.
 KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier")
 
+#: The norms in which a threat can be measured.
 Norm = Literal["linf", "l2"]
 
 #: Writes the plan of training a given student; a pruner may call it again for a smaller student.

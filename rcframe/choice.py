@@ -1,4 +1,4 @@
-"""Spec strings: how a user picks a component and sets its options, as in `pgd:steps=50,restarts=5`."""
+"""Spec strings: how a user picks a component and sets its options, as in `plain:epochs=5,lr=0.01`."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def announced() -> dict[str, str]:
 
 
 PUBLIC = announced()
-CONSTANTS = {"API", "KINDS", "StudentPlan", "hookimpl"}
+CONSTANTS = {"API", "KINDS", "Norm", "StudentPlan", "hookimpl"}
 
 
 def test_the_stub_lists_what_the_package_offers() -> None:

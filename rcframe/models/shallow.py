@@ -1,4 +1,4 @@
-"""Two deep teachers with dropout and the shallow convolutional students that are distilled from them.
+"""Two deep teachers with dropout and the shallow convolutional students that learn from them.
 
 Source: Barmpas, "Certifying Properties of Deep Networks by Taking them into Shallow Waters" (2020), chapter 8.
 """

@@ -15,6 +15,11 @@ from rcframe.networks.graph import Layer, NotAChain, chain
 from rcframe.networks.modes import evaluating
 from rcframe.networks.normalize import Normalize, Normalized
 
+#: Older tracers stop at sizes of the input where newer ones follow them; both end in a chain or in a sentence.
+TRACES_SIZES = pytest.mark.skipif(
+    tuple(map(int, torch.__version__.split(".")[:2])) < (2, 9), reason="this torch does not trace sizes in arguments"
+)
+
 
 def names(module: nn.Module) -> list[str]:
     return [layer.name for layer in chain(module)]
@@ -223,7 +228,10 @@ class Calls(nn.Module):
         "x.view(x.size()[0], 36)",
         "x.view(-1, 36)",
         "x.reshape(x.shape[0], -1)",
-        "torch.reshape(x, (x.shape[0], x.shape[1] * 12))",
+        pytest.param(
+            "torch.reshape(x, (x.shape[0], x.shape[1] * 12))",
+            marks=TRACES_SIZES,
+        ),
     ],
 )
 def test_ways_to_flatten(body: str) -> None:
@@ -249,7 +257,7 @@ def test_ways_to_flatten(body: str) -> None:
         ("x.view(x.size(0), 3, -1)", "view", "arguments that no layer has"),
         ("x.view(x.size(1), -1)", "view", "arguments that no layer has"),
         ("x.view(-1, x.size(1))", "view", "arguments that no layer has"),
-        ("F.avg_pool2d(x, x.size(2))", "avg_pool2d", "depend on the input"),
+        pytest.param("F.avg_pool2d(x, x.size(2))", "avg_pool2d", "depend on the input", marks=TRACES_SIZES),
         ("torch.zeros(3)", "x", "0 places"),
     ],
 )

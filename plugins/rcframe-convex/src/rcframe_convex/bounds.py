@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from rcframe.api import Norm
+from rcframe import Norm
 from rcframe_convex.network import Network
 from rcframe_convex.steps import Map, Rectifier
 from rcframe_convex.windows import Rows, Shape, Span, unit_rows

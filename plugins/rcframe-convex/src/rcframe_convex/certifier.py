@@ -6,10 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from rcframe.api import Certifier
-from rcframe.errors import RequestError
-from rcframe.evaluation.threat import Threat
-from rcframe.options import at_least, component, option
+from rcframe import Certifier, RequestError, Threat, at_least, component, option
 from rcframe_convex.blocks import Block
 from rcframe_convex.bounds import Ball, margin_bounds
 from rcframe_convex.network import Network, read, steps_of

@@ -8,10 +8,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from rcframe.errors import RequestError
-from rcframe.networks.graph import NotAChain, chain
-from rcframe.networks.modes import evaluating
-from rcframe.networks.normalize import Normalize
+from rcframe import Normalize, NotAChain, RequestError, chain, evaluating
 from rcframe_convex.steps import (
     AdaptiveMean,
     Conv,

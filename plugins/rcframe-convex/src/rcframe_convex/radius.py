@@ -5,10 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from rcframe.api import Norm
-from rcframe.data.images import check_pixels
-from rcframe.evaluation.evaluate import certified
-from rcframe.evaluation.threat import make_threat
+from rcframe import Norm, certified, check_pixels, make_threat
 from rcframe_convex.bounds import Ball
 from rcframe_convex.certifier import Convex, network_of
 

@@ -11,7 +11,7 @@ import attrs
 import torch.nn.functional as F
 from torch import Tensor
 
-from rcframe.errors import RequestError
+from rcframe import RequestError
 from rcframe_convex.windows import Kernel, Rows, Shape, Span, Spans
 
 #: The kernels of height and width.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rcframe.hookspecs import Spec, hookimpl
+from rcframe import Spec, hookimpl
 
 
 @hookimpl

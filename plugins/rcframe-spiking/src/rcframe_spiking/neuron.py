@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from rcframe.api import NeuronModel
-from rcframe.errors import RequestError
-from rcframe.options import between, component, more_than, option
+from rcframe import NeuronModel, RequestError, between, component, more_than, option
 from rcframe_spiking.cell import DYNAMICS, LIFCell, Order
 from rcframe_spiking.surrogate import SURROGATES, SurrogateName, Trigger
 
