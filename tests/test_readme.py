@@ -28,8 +28,8 @@ def after(marker: str) -> str:
 
 
 def under(heading: str) -> list[str]:
-    """The indented commands under a heading of the README."""
-    section = README.split(f"## {heading}\n")[1].split("\n## ")[0]
+    """The indented commands under a heading of the README, marked blocks apart."""
+    section = README.split(f"## {heading}\n")[1].split("\n## ")[0].split("<!--")[0]
     return re.findall(r"^    (\S.*)$", section, flags=re.MULTILINE)
 
 
@@ -52,6 +52,12 @@ def test_the_main_command_runs(user: Shell, tmp_path: Path) -> None:
 def test_the_commands_for_choosing_run(user: Shell, tmp_path: Path) -> None:
     for command in under("Choose"):
         assert user(command, tmp_path)
+
+
+def test_the_shell_completes_names(user: Shell, tmp_path: Path) -> None:
+    asked = 'COMP_WORDS="rcframe run --attack pg" COMP_CWORD=3 _RCFRAME_COMPLETE=bash_complete rcframe'
+    listed = user(f"bash -c '{after('completion')}; {asked}'", tmp_path)
+    assert "plain,pgd" in listed
 
 
 @pytest.mark.slow

@@ -267,6 +267,17 @@ def test_greedy_scores_do_not_count_inputs_that_are_gone(order: str, kept: tuple
     assert pruner.apply(greedy_net(), torch.rand(1, 1, 2, 2))[1].kept == {"0": (1,), "2": kept}
 
 
+@pytest.mark.parametrize(("criterion", "kept"), [("l1", (1,)), ("folded", (0,))])
+def test_folding_counts_in_the_batch_norm_behind_hidden_units(criterion: str, kept: tuple[int, ...]) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 1)).eval()
+    with torch.no_grad():
+        net.get_parameter("1.weight").copy_(torch.tensor([[1.0] * 4, [2.0] * 4]))
+        net.get_parameter("2.weight").copy_(torch.tensor([-10.0, 1.0]))
+    pruner = rc.pruner("filters", ratio=0.5, hidden=True, criterion=criterion)
+    assert isinstance(pruner, Filters)
+    assert pruner.apply(net, torch.rand(1, 1, 2, 2))[1].kept == {"1": kept}
+
+
 def zoo_network(model: str, shape: tuple[int, int, int]) -> nn.Module:
     info = DataInfo("any", shape, tuple("0123456789"), (0.5,) * shape[0], (0.5,) * shape[0])
     builder = registry().make("model", parse_choice(model, "model"))

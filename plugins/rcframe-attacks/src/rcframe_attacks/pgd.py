@@ -23,7 +23,7 @@ class PGD(Attack):
         default=None, help="Length of a step in pixels; none is 2.5 eps / steps.", check=more_than(0)
     )
     random_start: bool = option(default=True, help="Whether to start at a random point of the threat.")
-    restarts: int = option(default=1, help="Independent tries per image.", check=at_least(1))
+    restarts: int = option(default=1, help="Tries per image; they only differ with a random start.", check=at_least(1))
 
     access = Access.LOGITS | Access.INPUT_GRAD
     norms = ("linf", "l2")
