@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 import sys
 import types
 import typing
@@ -25,6 +26,8 @@ C = TypeVar("C")
 Scalar = bool | int | float | str | None
 Value = Scalar | tuple[Scalar, ...]
 
+_PLAIN_NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?"
+_WRITTEN_NUMBER = re.compile(rf"{_PLAIN_NUMBER}(\s*/\s*{_PLAIN_NUMBER})?", re.ASCII | re.IGNORECASE)
 _HELP = "rcframe.help"
 _CHECK = "rcframe.check"
 _POSITIONAL = "rcframe.positional"
@@ -50,6 +53,8 @@ class Number(float):
 
 
 def _evaluate(text: str) -> float:
+    if not _WRITTEN_NUMBER.fullmatch(text):
+        raise ValueError(text)
     above, slash, below = text.partition("/")
     value = float(above) / float(below) if slash else float(above)
     if not math.isfinite(value):

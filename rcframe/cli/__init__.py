@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -80,10 +81,14 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         error.show()
         return 2
     except (KeyboardInterrupt, click.Abort):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not change the exit code
         _complain("Interrupted.")
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        _complain(f"{error.strerror or error}{f': `{error.filename}`' if error.filename else ''}.")
         return 1
     except Exception as error:
         if os.environ.get("RCFRAME_DEBUG") == "1":

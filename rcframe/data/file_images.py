@@ -58,7 +58,7 @@ def decode(file: str, size: int) -> Tensor:
         with Image.open(file) as image:
             # A JPEG far larger than needed is decoded at a fraction of its size, at least twice the wanted one.
             image.draft("RGB", (2 * size, 2 * size))
-            colour = image.convert("RGB")
+            colour = _eight_bits(image).convert("RGB")
     # A damaged image fails in whatever its decoder trips over, so every failure means the same.
     except Exception as error:
         raise RunFailed(f"The image `{file}` cannot be read ({error}). Replace or remove the file.") from error
@@ -67,6 +67,15 @@ def decode(file: str, size: int) -> Tensor:
     # Cut before scaling: the filter would reach for pixels beyond a mere box.
     square = colour.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(square))
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Scale the grey values of a 16-bit image to 8 bits; Pillow would cut them off at 255."""
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers of unknown range")
+    if not image.mode.startswith("I"):
+        return image
+    return Image.fromarray((np.asarray(image, dtype=np.int64).clip(0, 65535) // 257).astype(np.uint8))
 
 
 def check_headers(files: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import attrs
 import torch
@@ -68,7 +68,7 @@ def attack_batch(
 
     The model comes back exactly as it was: modes, gradients, batch statistics. `queries` collects what was asked.
     """
-    check_pixels(x, "The images to attack")
+    x, y = _checked(x.detach(), y, "The images to attack")
     if threat.norm not in attack.norms:
         raise RequestError(f"`{_name(attack)}` works in {' and '.join(attack.norms)}, not in {threat.norm}.")
     if threat.eps == 0:
@@ -76,9 +76,13 @@ def attack_batch(
     oracle = ModelOracle(model, attack.access | Access.LABEL)
     if queries is not None:
         oracle.queries = queries
-    with evaluating(model), parameters_fixed(model), torch.enable_grad():
+    with evaluating(model), parameters_fixed(model), torch.inference_mode(False), torch.enable_grad():
         # Copies, so that an attack that works in place cannot move the centre of its own ball.
-        proposal = attack.craft(oracle, x.detach().clone(), y.clone(), threat).detach()
+        try:
+            proposal = attack.craft(oracle, x.clone(), y.clone(), threat).detach()
+        except (IndexError, RuntimeError):
+            _check_classes(y, model(x).shape[1])
+            raise
     if proposal.shape != x.shape or not bool(torch.isfinite(proposal).all()):
         raise RunFailed(
             f"`{_name(attack)}` returned {tuple(proposal.shape)} images or values that are not finite; "
@@ -89,16 +93,38 @@ def attack_batch(
 
 def certify_batch(certifier: Certifier, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
     """Return lower bounds (B, classes) on the margins of `model` in evaluation mode, own column 0."""
-    check_pixels(x, "The images to certify")
+    x, y = _checked(x, y, "The images to certify")
     if threat.norm not in certifier.norms:
         raise RequestError(f"`{_name(certifier)}` certifies {' and '.join(certifier.norms)}, not {threat.norm}.")
     if reason := certifier.unsupported(model):
         raise RequestError(f"`{_name(certifier)}` cannot certify this model: {reason}.")
     with evaluating(model):
-        margins = certifier.margins(model, x, y, threat)
+        try:
+            margins = certifier.margins(model, x, y, threat)
+        except (IndexError, RuntimeError):
+            _check_classes(y, model(x).shape[1])
+            raise
     if margins.dim() != 2 or len(margins) != len(x):
         raise RunFailed(f"`{_name(certifier)}` returned margins {tuple(margins.shape)} for {len(x)} images.")
     return margins
+
+
+def _checked(x: Tensor, y: Tensor, what: str) -> tuple[Tensor, Tensor]:
+    """Refuse images and labels that do not belong together; labels (B,) come back as int64."""
+    check_pixels(x, what)
+    if y.shape != x.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
+        raise RequestError(
+            f"{what} come with labels {tuple(y.shape)} of {y.dtype}, but each of the {len(x)} images needs one whole "
+            f"number: pass labels ({len(x)},) of int64."
+        )
+    if len(y) and int(y.min()) < 0:
+        raise RequestError(f"{what} come with label {int(y.min())}, but classes are counted from 0.")
+    return x, y.long()
+
+
+def _check_classes(y: Tensor, classes: int) -> None:
+    if len(y) and int(y.max()) >= classes:
+        raise RequestError(f"There is a label {int(y.max())}, but the model has {classes} classes, counted from 0.")
 
 
 def certified(margins: Tensor, y: Tensor) -> Tensor:
@@ -116,20 +142,34 @@ def _name(component: object) -> str:
 
 
 def batches_of(images: Images, count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield the first `count` images in order, with labels, `size` at a time, the last batch as short as it is."""
-    for start in range(0, count, size):
-        batch = images.fetch(torch.arange(start, min(start + size, count)))
+    """Yield `count` images with labels, `size` at a time, the last batch as short as it is.
+
+    They are spread evenly over the whole set, since a set may be sorted by class.
+    """
+    for index in torch.split(_spread(images, count), size):
+        batch = images.fetch(index)
         yield batch.images.to(device), batch.labels.to(device)
+
+
+def _spread(images: Images, count: int) -> Tensor:
+    """Return `count` places (count,), spread evenly over a set."""
+    return torch.arange(count) * len(images) // max(count, 1)
 
 
 @attrs.frozen(kw_only=True)
 class Evaluator:
-    """Measures models on the first `count` test images."""
+    """Measures models on `count` test images."""
 
     images: Images
     count: int
     device: torch.device
     progress: Callable[[int], None] = lambda images: None
+
+    def unseen(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """Name the classes that none of the images has."""
+        labels = self.images.labels
+        seen = set() if labels is None else set(labels[_spread(self.images, self.count)].tolist())
+        return tuple(name for label, name in enumerate(classes) if label not in seen)
 
     def clean(self, module: nn.Module) -> Tensor:
         """Return which images (n,) the model gets right."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import attrs
 from torch import Tensor
 
+from rcframe.errors import listed
 from rcframe.evaluation.oracle import Queries
 
 _FEW = 100
@@ -17,6 +18,8 @@ class Findings:
     """Which test images (n,) one model gets right, by measurement."""
 
     clean: Tensor
+    #: Classes of which no image was measured.
+    unseen: tuple[str, ...] = ()
     attacked: dict[str, Tensor] = attrs.field(factory=dict)
     certified: dict[str, Tensor] = attrs.field(factory=dict)
     queries: dict[str, Queries] = attrs.field(factory=dict)
@@ -27,6 +30,8 @@ def trust_flags(role: str, findings: Findings) -> Iterator[str]:
     n = findings.clean.numel()
     if n < _FEW and role == "student":
         yield f"only {n} images were measured; differences of a few points mean nothing at this size"
+    if findings.unseen and role == "student":
+        yield f"no image of {listed(findings.unseen)} was measured; the accuracy is that of the other classes"
     for spec, right in findings.attacked.items():
         if int(right.sum()) > int(findings.clean.sum()):
             yield f"the {role} is more accurate under {spec} than on clean images: the attack helps it"

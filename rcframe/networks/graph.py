@@ -41,8 +41,30 @@ def chain(module: nn.Module) -> tuple[Layer, ...]:
     Functional calls (`F.relu`, `x.view(x.size(0), -1)`, ...) come back as fresh modules. A layer without parameters
     and buffers may run several times. What a network does differently in training is read in its present mode.
     """
+    for name, part in module.named_modules():
+        if part._forward_hooks or part._forward_pre_hooks:
+            raise NotAChain(name or type(part).__name__, "has a forward hook, which may change what it computes")
     reader = _Reader(module)
     return tuple(reader.layer(node) for node in reader.path())
+
+
+def calls(module: nn.Module) -> tuple[tuple[str, object], ...]:
+    """Return name and target of every call in a forward pass, in order: a module, a function, or a method's name.
+
+    Branches are followed, unlike in a chain. A network that cannot be traced has none.
+    """
+    tracer, root = _Tracer(), _Root(module)
+    try:
+        graph = tracer.trace(root)
+    except Exception:  # whatever the code of a user raises when it meets a symbol
+        return ()
+    found: list[tuple[str, object]] = []
+    for node in graph.nodes:
+        if node.op == "call_module":
+            found.append((str(node.target).removeprefix("net."), root.get_submodule(str(node.target))))
+        elif node.op in ("call_function", "call_method"):
+            found.append((node.name, node.target))
+    return tuple(found)
 
 
 def _is_leaf(module: nn.Module) -> bool:

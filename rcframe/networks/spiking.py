@@ -13,10 +13,11 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcframe.errors import RequestError, listed
-from rcframe.networks.graph import NotAChain, chain
+from rcframe.networks.graph import calls
 from rcframe.networks.taps import taps_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     from rcframe.api import NeuronModel
 
 _RELUS = (nn.ReLU, nn.ReLU6)
+_FUNCTIONAL_RELUS = frozenset(
+    [F.relu, F.relu_, F.relu6, torch.relu, torch.relu_, torch.clamp_min, "relu", "relu_", "clamp_min", "clamp_min_"]
+)
+_OTHER_ACTIVATIONS = (
+    *(nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.LeakyReLU, nn.PReLU, nn.RReLU, nn.Softplus),
+    *(nn.Sigmoid, nn.Tanh, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LogSigmoid, nn.Softsign, nn.Threshold),
+)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
@@ -123,6 +131,9 @@ _running: ContextVar[_Memory | None] = ContextVar("_running", default=None)
 class SpikingNetwork(nn.Module):
     """A network with spiking layers: images (B, C, H, W) go in at every step, logits (B, classes) come out."""
 
+    #: Whoever traces a network takes this one as a whole: its layers run once per time step, not once.
+    chain_leaf = True
+
     def __init__(self, body: nn.Module, steps: int, readout: Literal["sum", "mean"] = "sum") -> None:
         super().__init__()
         self.body = body
@@ -201,8 +212,11 @@ def unconvertible(module: nn.Module) -> str | None:
     for names in places.values():
         if len(names) > 1:
             return f"{listed(names)} are one and the same nn.ReLU; give each place an nn.ReLU() of its own"
-    if functional := _functional_relus(module):
-        return f"{listed(functional)} calls relu as a function, which would not spike; write nn.ReLU() modules instead"
+    for name, part in module.named_modules():
+        if isinstance(part, _OTHER_ACTIVATIONS) and not isinstance(part, _RELUS):
+            return f"`{name}` is a {type(part).__name__}, which would not spike; use nn.ReLU() instead"
+    if reason := _relu_calls(module):
+        return reason
     if not places:
         return (
             f"`{type(module).__name__}` has no nn.ReLU layer; if it calls relu as a function, "
@@ -211,14 +225,16 @@ def unconvertible(module: nn.Module) -> str | None:
     return None
 
 
-def _functional_relus(module: nn.Module) -> list[str]:
-    """Name the calls of relu that are no modules, as far as the network can be read as a chain."""
-    try:
-        layers = chain(module)
-    except NotAChain:
-        return []
-    own = set(module.modules())
-    return [f"`{layer.name}`" for layer in layers if isinstance(layer.module, _RELUS) and layer.module not in own]
+def _relu_calls(module: nn.Module) -> str | None:
+    """Say which activation would not spike, or would spike with one state in two places, as far as can be traced."""
+    seen: set[object] = set()
+    for name, target in calls(module):
+        if target in _FUNCTIONAL_RELUS:
+            return f"`{name}` calls relu as a function, which would not spike; write nn.ReLU() modules instead"
+        if isinstance(target, _RELUS) and target in seen:
+            return f"`{name}` runs twice in one forward pass; give each place an nn.ReLU() of its own"
+        seen.add(target)
+    return None
 
 
 class SpikeCounts:

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import nn
 
-from rcframe.access import PRESETS, describe_access, parse_access
+from rcframe.access import PRESETS, Access, describe_access, parse_access
 from rcframe.api import (
     Attack,
     Certifier,
@@ -26,6 +26,7 @@ from rcframe.choice import Choice
 from rcframe.data.images import Dataset
 from rcframe.errors import RequestError
 from rcframe.evaluation.threat import make_threat
+from rcframe.networks.modes import evaluating
 from rcframe.registry import registry
 from rcframe.session.config import DEFAULT_MODEL, RunConfig
 from rcframe.training.context import Run
@@ -115,7 +116,9 @@ def assemble(config: RunConfig, parts: Parts, dataset: Dataset, device: torch.de
     )
     teacher = parts.teacher.network(run)
     student = _student(config, parts, student_run)
-    _check_support(config, parts, teacher, student)
+    if {id(parameter) for parameter in teacher.parameters()} & {id(parameter) for parameter in student.parameters()}:
+        raise RequestError("Teacher and student are one module: the model's function must build a new one each time.")
+    _check_support(config, parts, teacher, student, run)
     return Assembly(teacher_run=run, student_run=student_run, teacher=teacher, student=student)
 
 
@@ -154,7 +157,7 @@ def _student(config: RunConfig, parts: Parts, run: Run) -> nn.Module:
     return parts.neuron.convert(student).to(run.device)
 
 
-def _check_support(config: RunConfig, parts: Parts, teacher: nn.Module, student: nn.Module) -> None:
+def _check_support(config: RunConfig, parts: Parts, teacher: nn.Module, student: nn.Module, run: Run) -> None:
     """Ask every part that touches a network whether it can."""
     for choice, strategy in zip(config.students, parts.students, strict=True):
         if reason := strategy.unsupported(student):
@@ -164,12 +167,21 @@ def _check_support(config: RunConfig, parts: Parts, teacher: nn.Module, student:
             raise Refusal("pruner", f"Pruner `{choice.name}` cannot prune the student: {reason}.")
     for choice, attack in zip(config.attacks, parts.attacks, strict=True):
         for role, network in (("teacher", teacher), ("student", student)):
-            if reason := attack.unsupported(network):
+            if reason := attack.unsupported(network) or _gradient_gap(attack, network, run):
                 raise Refusal("attack", f"Attack `{choice.name}` cannot attack the {role}: {reason}.")
     for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
         for role, network in (("teacher", teacher), ("student", student)):
             if reason := certifier.unsupported(network):
                 raise Refusal("certifier", f"Certifier `{choice.name}` cannot certify the {role}: {reason}.")
+
+
+def _gradient_gap(attack: Attack, network: nn.Module, run: Run) -> str | None:
+    """Say that an attack needs gradients which the network does not pass on, or None."""
+    if Access.INPUT_GRAD not in attack.access:
+        return None
+    with evaluating(network), torch.enable_grad():
+        logits = network(run.example.requires_grad_(True))
+    return None if logits.requires_grad else "no gradient leads from its outputs back to the image"
 
 
 def refuse_with_alternative(

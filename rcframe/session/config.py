@@ -146,7 +146,7 @@ def label(config: RunConfig, components: Mapping[str, Sequence[Component]]) -> R
 def read_config(path: Path) -> dict[str, object]:
     """Read a `run.toml`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RequestError(f"Cannot read the configuration `{path}`: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

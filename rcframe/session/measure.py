@@ -62,17 +62,20 @@ class _Judge:
         """Return which test images each measurement finds right."""
         config, parts, threat = self.session.config, self.session.parts, self.session.threat
         evaluator = self._evaluator
-        findings = Findings(clean=self._measure("clean", "clean", lambda: evaluator.clean(module)))
+        findings = Findings(
+            clean=self._measure("clean", "clean", lambda: evaluator.clean(module)),
+            unseen=evaluator.unseen(self.session.dataset.info.classes),
+        )
         for choice, attack in zip(config.attacks, parts.attacks, strict=True):
             spec, queries = str(choice), Queries()
             attacked = functools.partial(evaluator.attacked, module, attack, threat, queries)
             findings.attacked[spec], findings.queries[spec] = (
-                self._measure(spec, shortest(choice, attack), attacked),
+                self._measure(spec, _stream(choice, attack), attacked),
                 queries,
             )
         for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
             certified = functools.partial(evaluator.certified, module, certifier, threat)
-            findings.certified[str(choice)] = self._measure(str(choice), shortest(choice, certifier), certified)
+            findings.certified[str(choice)] = self._measure(str(choice), _stream(choice, certifier), certified)
         return findings
 
     @property
@@ -115,6 +118,11 @@ def _model_report(session: Session, role: Role, module: nn.Module, findings: Fin
         size=size_of(module),
         pruned=tuple(session.assembly.student_run.pruned) if student else (),
     )
+
+
+def _stream(choice: Choice, built: Component) -> str:
+    """Name the random stream of a measurement: equal for equal options, however the user spelled the choice."""
+    return shortest(attrs.evolve(choice, distribution=None), built)
 
 
 def _network_of(session: Session, role: Role) -> tuple[str, str | None]:

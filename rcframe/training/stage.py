@@ -131,7 +131,10 @@ class Stage:
         """
         optimizer = self.optimizer
         if optimizer is None:
-            raise RunFailed(f"Stage `{self.name}` called update, but nothing in it can be trained.")
+            raise RunFailed(
+                f"Stage `{self.name}` called update, but none of its parameters takes gradients. "
+                f"Does the model set `requires_grad=False`?"
+            )
         optimizer.zero_grad(set_to_none=True)
         total = loss
         for observer in self.observers:

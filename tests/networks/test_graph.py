@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from rcframe.errors import RequestError
-from rcframe.networks.graph import Layer, NotAChain, chain
+from rcframe.networks.graph import Layer, NotAChain, calls, chain
 from rcframe.networks.modes import evaluating
 from rcframe.networks.normalize import Normalize, Normalized
 
@@ -307,23 +307,45 @@ class Counting(nn.Module):
 def test_tracing_leaves_the_module_as_it_was() -> None:
     tail = nn.Sequential(nn.Linear(2, 2), nn.Dropout()).eval()
     net = nn.Sequential(Counting(), tail)
-    seen: list[object] = []
-    for part in (net, net[0], tail, tail[0]):
-        part.register_forward_hook(lambda *args: seen.append(args))
-        part.register_forward_pre_hook(lambda *args: seen.append(args))
     before = copy.deepcopy(net.state_dict())
-    hooks = [len(part._forward_hooks) for part in net.modules()]
     modes = [part.training for part in net.modules()]
 
     assert kinds(net) == ["BatchNorm1d", "Linear", "Dropout"]
 
-    assert not seen
     assert [part.training for part in net.modules()] == modes
-    assert [len(part._forward_hooks) for part in net.modules()] == hooks
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
     assert dict(net.named_modules()).keys() == {"", "0", "0.bn", "1", "1.0", "1.1"}
-    net(torch.rand(3, 2))
-    assert seen, "modules are called as usual afterwards"
+
+
+@pytest.mark.parametrize("hook", ["register_forward_hook", "register_forward_pre_hook"])
+def test_hooks_are_refused_since_they_may_change_what_a_layer_computes(hook: str) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(2, 2)))
+    handle = getattr(net[1], hook)(lambda *args: None)
+    with pytest.raises(NotAChain, match=r"`1` has a forward hook, which may change what it computes\.$"):
+        chain(net)
+    handle.remove()
+    assert kinds(net) == ["Flatten", "Linear"]
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act, self.fc = nn.ReLU(), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.act(self.fc(self.act(x))))
+
+
+def test_the_calls_of_a_network_with_branches_are_listed_in_order() -> None:
+    net = Branching()
+    found = calls(net)
+    assert [name for name, _ in found] == ["act", "fc", "act", "add", "relu"]
+    assert [target for _, target in found if isinstance(target, nn.Module)] == [net.act, net.fc, net.act]
+    assert found[-1][1] is F.relu
+
+
+def test_a_network_that_cannot_be_traced_has_no_calls() -> None:
+    assert calls(Calls("x if x.max() > 0 else -x")) == ()
 
 
 class Halved(nn.Module):

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from torch import Tensor, nn
 
@@ -235,13 +236,15 @@ def test_no_steps_are_refused(steps: int) -> None:
 
 
 def test_every_relu_becomes_a_layer_of_its_own() -> None:
-    net = Normalized(nn.Sequential(nn.Sequential(linear(1.0), nn.ReLU6()), nn.ReLU(inplace=True), nn.Tanh()), [0], [1])
+    net = Normalized(
+        nn.Sequential(nn.Sequential(linear(1.0), nn.ReLU6()), nn.ReLU(inplace=True), nn.Flatten()), [0], [1]
+    )
     network = convert(Counter(steps=7, readout="mean"), net)
     layers = {name: part for name, part in network.named_modules() if isinstance(part, SpikingLayer)}
     assert list(layers) == ["body.net.0.1", "body.net.1"]
     assert len({id(layer.cell) for layer in layers.values()}) == 2
     assert all(layer.chain_leaf for layer in layers.values())
-    assert isinstance(network.get_submodule("body.net.2"), nn.Tanh)
+    assert isinstance(network.get_submodule("body.net.2"), nn.Flatten)
     assert (network.steps, network.readout) == (7, "mean")
     assert "steps=7, readout=mean" in repr(network)
 
@@ -348,9 +351,42 @@ def test_a_shared_relu_is_refused_with_both_names() -> None:
 
 
 def test_a_relu_that_runs_twice_is_refused_by_name_when_it_does() -> None:
-    network = convert(Counter(), ReusedRelu())
+    with pytest.raises(RequestError, match=r"`act` runs twice in one forward pass; give each place an nn\.ReLU\(\)"):
+        convert(Counter(), ReusedRelu())
+
+
+class Decides(ReusedRelu):
+    """Reuses its activation behind a decision that no tracer can follow."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if bool(x.sum() > -1) else x
+
+
+def test_a_relu_that_runs_twice_unseen_is_refused_when_it_does() -> None:
+    network = convert(Counter(), Decides())
     with pytest.raises(RequestError, match=r"`body\.act` runs twice in one time step"):
         network(torch.ones(1, 1))
+
+
+@pytest.mark.parametrize("activation", [nn.GELU(), nn.Tanh(), nn.LeakyReLU(), nn.PReLU()])
+def test_activations_that_would_not_spike_are_refused(activation: nn.Module) -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), activation)
+    with pytest.raises(RequestError, match=rf"`2` is a {type(activation).__name__}, which would not spike"):
+        convert(Counter(), net)
+
+
+class HalfFunctional(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.act(x))
+
+
+def test_a_residual_network_with_functional_relus_is_refused() -> None:
+    with pytest.raises(RequestError, match="`relu` calls relu as a function"):
+        convert(Counter(), HalfFunctional())
 
 
 def test_functional_relus_are_refused() -> None:

@@ -154,7 +154,7 @@ def test_a_stage_without_parameters_runs_but_cannot_update() -> None:
     assert execute(iter([stage]), Monitor()) is target
     assert stage.optimizer is None
     assert seen == [Batch()]
-    with pytest.raises(RunFailed, match="Stage `point` called update, but nothing in it can be trained"):
+    with pytest.raises(RunFailed, match="Stage `point` called update, but none of its parameters takes gradients"):
         stage.update(torch.zeros(()))
 
 

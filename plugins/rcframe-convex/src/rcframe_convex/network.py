@@ -49,7 +49,8 @@ def steps_of(module: nn.Module) -> tuple[Step, ...]:
                 steps.append(step_of(layer.module))
             except Unsupported as error:
                 kind = type(layer.module).__name__
-                raise Unsupported(f"layer `{layer.name}` ({kind}) {error}") from None
+                place = f"layer `{layer.name}` ({kind})" if layer.name else f"the {kind}"
+                raise Unsupported(f"{place} {error}") from None
     return tuple(steps)
 
 

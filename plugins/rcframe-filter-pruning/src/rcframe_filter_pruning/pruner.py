@@ -9,6 +9,7 @@ from typing import Literal
 import attrs
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from rcframe import (
     Layer,
@@ -162,6 +163,10 @@ def _layers(module: nn.Module) -> tuple[Layer, ...]:
 
 def _obstacle(part: nn.Module) -> str | None:
     """Say why channels cannot be followed through a layer, or None."""
+    if is_parametrized(part):
+        return "is parametrized (weight norm, say); call torch.nn.utils.parametrize.remove_parametrizations first"
+    if not all(bool(torch.isfinite(parameter).all()) for parameter in part.parameters()):
+        return "has weights that are not finite"
     if isinstance(part, nn.Conv2d) and part.groups > 1 and not part.groups == part.in_channels == part.out_channels:
         return f"is a convolution in {part.groups} groups, which this pruner does not take apart"
     if isinstance(part, nn.Conv2d | nn.Linear | nn.BatchNorm1d | nn.BatchNorm2d):
