@@ -342,3 +342,9 @@ def test_values_are_written_as_spec_strings_spell_them(value: Value, text: str) 
 def test_a_type_that_options_cannot_have_is_refused() -> None:
     with pytest.raises(ValueError, match=r".*"):
         parse(bytes, "x")
+
+
+@pytest.mark.parametrize("text", ["1_0/255", "\u0668/255", "1__0", "0x10", "nan", "inf", "1/0", "", "8//255"])
+def test_what_is_no_plain_number_is_refused(text: str) -> None:
+    with pytest.raises((ValueError, ZeroDivisionError)):
+        Number(text)

@@ -123,3 +123,17 @@ def test_image_files_are_found_below_a_folder_and_sorted(tmp_path: Path) -> None
 def test_every_file_needs_a_label() -> None:
     with pytest.raises(ValueError, match="one label for each of 2 files"):
         FileImages(["a", "b"], torch.tensor([0]), size=4)
+
+
+def test_sixteen_bit_images_keep_their_grey_values(tmp_path: Path) -> None:
+    for value, expected in ((0, 0), (25700, 100), (65535, 255)):
+        file = tmp_path / f"{value}.png"
+        Image.fromarray(np.full((4, 4), value, dtype=np.uint16)).save(file)
+        assert set(decode(str(file), 4).flatten().tolist()) == {expected}
+
+
+def test_images_of_unknown_range_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "float.tif"
+    Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(file)
+    with pytest.raises(RunFailed, match="floating-point numbers of unknown range"):
+        decode(str(file), 4)

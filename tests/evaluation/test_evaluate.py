@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import assume, given, strategies as st
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
+import rcframe as rc
 from rcframe.access import Access
 from rcframe.api import Attack, Certifier, Norm
 from rcframe.data.images import TensorImages
@@ -26,6 +28,7 @@ from rcframe.evaluation.evaluate import (
 )
 from rcframe.evaluation.oracle import Oracle, Queries
 from rcframe.evaluation.threat import Threat
+from rcframe.testing import toys
 from rcframe.testing.toys import fingerprint
 
 CPU = torch.device("cpu")
@@ -420,3 +423,48 @@ def test_margins_can_be_trained_on_outside_a_measurement() -> None:
     network = Brightness()
     Bounds(lambda module, x: module(x))(network, X, Y, eps=0.1)[:, 1].sum().backward()  # type: ignore[no-untyped-call]
     assert float(network.weight.grad or 0) == pytest.approx(float((X.mean(dim=(1, 2, 3)) - 0.5).sum()), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (torch.tensor([1]), "labels (1,) of torch.int64, but each of the 4 images needs one whole number"),
+        (torch.tensor([0.0, 1, 2, 0]), "labels (4,) of torch.float32"),
+        (torch.tensor([True, False, True, False]), "labels (4,) of torch.bool"),
+        (torch.eye(4, dtype=torch.int64), "labels (4, 4) of torch.int64"),
+        (torch.tensor([0, 1, -1, 2]), "come with label -1, but classes are counted from 0"),
+        (torch.tensor([0, 1, 3, 2]), "There is a label 3, but the model has 3 classes"),
+    ],
+)
+@pytest.mark.parametrize("method", ["attack", "certifier"])
+def test_labels_that_do_not_belong_to_the_images_are_refused(method: str, labels: Tensor, sentence: str) -> None:
+    model, x = toys.trained_network(), toys.some_images(4)[0]
+    call = rc.attack("pgd", steps=1) if method == "attack" else rc.certifier("convex")
+    with pytest.raises(RequestError, match=re.escape(sentence)):
+        call(model, x, labels, eps=0.1)
+
+
+def test_labels_of_any_whole_number_type_serve() -> None:
+    model, (x, y) = toys.trained_network(), toys.some_images(4)
+    fgsm = rc.attack("fgsm")
+    assert torch.equal(fgsm(model, x, y.to(torch.uint8), eps=0.1), fgsm(model, x, y, eps=0.1))
+
+
+def test_attacks_work_where_gradients_are_switched_off_and_return_detached_images() -> None:
+    model, (x, y) = toys.trained_network(), toys.some_images(4)
+    expected = rc.attack("fgsm")(model, x, y, eps=0.1)
+    with torch.inference_mode():
+        assert torch.equal(rc.attack("fgsm")(model, x.clone(), y.clone(), eps=0.1), expected)
+    assert not rc.attack("fgsm")(model, x.clone().requires_grad_(True), y, eps=0.1).requires_grad
+
+
+def test_a_part_of_a_sorted_test_set_has_every_class() -> None:
+    y = torch.arange(3).repeat_interleave(10)
+    images = TensorImages(torch.arange(30.0).div(30).view(-1, 1, 1, 1), y)
+    evaluator = Evaluator(images=images, count=6, device=torch.device("cpu"))
+    (batch,) = batches_of(images, 6, 100, torch.device("cpu"))
+    assert batch[1].tolist() == [0, 0, 1, 1, 2, 2]
+    assert evaluator.unseen(["a", "b", "c"]) == ()
+    assert Evaluator(images=images, count=1, device=torch.device("cpu")).unseen(["a", "b", "c"]) == ("b", "c")
+    everything = torch.cat([x for x, _ in batches_of(images, 30, 7, torch.device("cpu"))])
+    assert torch.equal(everything, images.x)

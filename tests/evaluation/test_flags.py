@@ -38,3 +38,10 @@ def test_a_broken_certificate_is_mentioned_with_the_number_of_images() -> None:
     assert list(trust_flags("student", findings)) == [
         "pgd broke 3 images of the student that convex certified: one of them is wrong"
     ]
+
+
+def test_classes_without_a_measured_image_are_told_once() -> None:
+    findings = Findings(clean=torch.ones(200, dtype=torch.bool), unseen=("cat", "dog"))
+    assert list(trust_flags("teacher", findings)) == []
+    (flag,) = trust_flags("student", findings)
+    assert flag == "no image of cat, dog was measured; the accuracy is that of the other classes"

@@ -292,3 +292,9 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "gone.toml")
     with pytest.raises(RequestError, match=rf"Cannot read the configuration `{tmp_path}`: Is a directory"):
         read_config(tmp_path)
+
+
+def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "run.toml"
+    file.write_bytes(b"\xef\xbb\xbfseed = 3\n")
+    assert read_config(file) == {"seed": 3}

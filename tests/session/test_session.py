@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -442,3 +443,49 @@ def test_finished_networks_evaluate_take_no_gradients_and_have_none() -> None:
     settings = {**TINY, "model": "digitnet:width=0.25", "student": "kd:epochs=1"}
     carry_out(prepare_session(make_config(settings), "test"), Watch(), None)
     assert len(seen) == 2
+
+
+def test_an_attack_gives_equal_numbers_however_it_is_spelled() -> None:
+    specs = ["pgd:steps=1", "rcframe-attacks/pgd:steps=1", "pgd:steps=1,restarts=1"]
+    attacked = run(attack=specs, eps=0.1).student.attacked
+    assert [attacked[spec].result for spec in specs] == [attacked[specs[0]].result] * 3
+
+
+class Shared:
+    """A model function that hands out one and the same module."""
+
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def one_module() -> nn.Module:
+    return Shared.module
+
+
+class Opaque(nn.Module):
+    """Passes no gradient on to the image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(64, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.fc(x.detach().flatten(1))
+        return out.detach() if not self.training else out
+
+
+def test_a_teacher_that_is_the_student_is_refused_at_once(own_module: str) -> None:
+    with pytest.raises(rc.RequestError, match="Teacher and student are one module"):
+        run(model=f"python:{own_module}:one_module")
+
+
+def test_a_model_without_input_gradients_is_refused_for_attacks_that_need_them(own_module: str) -> None:
+    with pytest.raises(rc.RequestError, match="no gradient leads from its outputs back to the image"):
+        run(model=f"python:{own_module}:Opaque", attack="fgsm")
+
+
+@pytest.fixture
+def own_module(monkeypatch: pytest.MonkeyPatch) -> str:
+    """This file as a module of the user's."""
+    name = "own_models_of_a_user"
+    monkeypatch.setitem(sys.modules, name, sys.modules[__name__])
+    return name

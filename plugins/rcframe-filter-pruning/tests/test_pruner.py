@@ -492,3 +492,16 @@ def test_a_run_reports_what_was_removed() -> None:
     assert report.student.size == pruned.after
     assert pruned.after.parameters < report.teacher.size.parameters == pruned.before.parameters
     assert [len(kept) for kept in pruned.kept.values()] == [12, 12, 24, 24]
+
+
+def test_parametrized_layers_and_weights_that_are_not_finite_are_refused_by_name() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2))
+    filters, x = rc.pruner("filters"), torch.rand(1, 1, 4, 4)
+    nn.utils.parametrizations.weight_norm(net[0])
+    with pytest.raises(RequestError, match=r"layer `0` is parametrized .*remove_parametrizations"):
+        filters.apply(net, x)
+    nn.utils.parametrize.remove_parametrizations(net[0], "weight")
+    filters.apply(net, x)
+    nn.init.constant_(net.get_parameter("3.weight"), torch.nan)
+    with pytest.raises(RequestError, match="layer `3` has weights that are not finite"):
+        filters.apply(net, x)
