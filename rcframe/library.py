@@ -82,6 +82,7 @@ def run(
     eval_size: int | None = None,
     seed: int | None = None,
     device: str | None = None,
+    threads: int | None = None,
     data_root: str | None = None,
     out: str | Path | None = None,
 ) -> Report:

@@ -32,6 +32,7 @@ from rcframe.cli.kinds import ComponentType
 @click.option("--eval-size", type=int, help="Test images to measure on (default 0: all).")
 @click.option("--seed", type=int, help="Fixes everything random (default 0).")
 @click.option("--device", help="auto (default), cpu, cuda, cuda:1 or mps.")
+@click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: 1 for small images).")
 @click.option("--data-root", help="Folder of the data files (default: RCFRAME_DATA, else the platform's data folder).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: a fresh one below runs/).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", help="Form of the result.")

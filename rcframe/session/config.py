@@ -49,6 +49,8 @@ class RunConfig:
     eval_size: int = 0
     seed: int = 0
     device: str = "auto"
+    #: Processor threads; None takes one for small images and torch's own choice for others.
+    threads: int | None = None
     #: Where data files belong; None means `RCFRAME_DATA` or the platform's data folder.
     data_root: str | None = None
 
@@ -56,7 +58,7 @@ class RunConfig:
 #: The part of `RunConfig` each kind fills, and whether it holds one component or several.
 _ONE = {"data": "data", "model": "model", "student_model": "model", "teacher": "teacher", "neuron": "neuron"}
 _MANY = {"student": "students", "pruner": "pruners", "attack": "attacks", "certifier": "certifiers"}
-_PLAIN = ("access", "budget", "eps", "norm", "eval_size", "seed", "device", "data_root")
+_PLAIN = ("access", "budget", "eps", "norm", "eval_size", "seed", "device", "threads", "data_root")
 #: Written by a finished run for the reader; ignored when the file is run again.
 _INFORMATION = ("rcframe", "versions", "environment")
 
@@ -109,7 +111,7 @@ def as_choice(chosen: Chosen, kind: str) -> Choice:
 def _plain(key: str, value: object) -> object:
     if key == "eps":
         return _eps(value)
-    if key in ("seed", "eval_size", "budget"):
+    if key in ("seed", "eval_size", "budget", "threads"):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
             raise RequestError(f"`{key}` is {value!r}, but it must be a whole number of 0 or more.")
         return value

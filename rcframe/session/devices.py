@@ -1,10 +1,29 @@
-"""Choosing a device."""
+"""Choosing a device, and how many processor threads to use."""
 
 from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
 from rcframe.errors import RequestError
+
+#: Images with fewer numbers than this are so quickly done that threads would mostly wait for each other.
+_SMALL_IMAGE = 1024
+
+
+@contextmanager
+def threads_for(asked: int | None, numbers_per_image: int) -> Iterator[None]:
+    """Use `asked` processor threads for a while; None takes one for small images, unless OMP_NUM_THREADS says more."""
+    before = torch.get_num_threads()
+    small = numbers_per_image < _SMALL_IMAGE and "OMP_NUM_THREADS" not in os.environ
+    torch.set_num_threads(asked or (1 if small else before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def resolve_device(asked: str) -> torch.device:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ from rcframe.networks.weights import Architecture
 from rcframe.registry import registry
 from rcframe.session.assemble import Assembly, Parts, Refusal, assemble, build_parts, refuse_with_alternative
 from rcframe.session.config import RunConfig, label
-from rcframe.session.devices import resolve_device
+from rcframe.session.devices import resolve_device, threads_for
 from rcframe.session.folder import Journal, RunFolder
 from rcframe.session.measure import measure
 from rcframe.session.report import Report
@@ -74,7 +75,8 @@ def carry_out(session: Session, display: Monitor, folder: RunFolder | None) -> R
     """Train, save and measure; return the report, which is also in the folder."""
     monitor = Monitors([display, Journal(folder)]) if folder else display
     try:
-        return _carry_out(session, monitor, folder)
+        with threads_for(session.config.threads, math.prod(session.dataset.info.shape)):
+            return _carry_out(session, monitor, folder)
     finally:
         monitor.closed()
 

@@ -127,7 +127,7 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str
     with pytest.raises(RequestError) as raised:
         make_config({key: "x"})
     assert str(raised.value).startswith(f"A run has no setting `{key}`. Did you mean `{nearest}`? Settings: data, ")
-    assert "eps, norm, eval_size, seed, device, data_root." in str(raised.value)
+    assert "eps, norm, eval_size, seed, device, threads, data_root." in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from rcframe.errors import RequestError
-from rcframe.session.devices import resolve_device
+from rcframe.session.devices import resolve_device, threads_for
 
 
 def test_the_processor_is_always_there() -> None:
@@ -45,3 +45,23 @@ def test_a_device_that_is_not_there_is_refused(
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(RequestError, match=words):
         resolve_device(asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "numbers", "variable", "used"),
+    [(None, 64, None, 1), (None, 3072, None, 2), (3, 64, None, 3), (3, 3072, None, 3), (None, 64, "2", 2)],
+)
+def test_small_images_get_one_thread_unless_somebody_says_otherwise(
+    asked: int | None, numbers: int, variable: str | None, used: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if variable:
+        monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_for(asked, numbers):
+            assert torch.get_num_threads() == used
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
