@@ -89,7 +89,7 @@ class StudentStrategy(Component):
 
     kind = "student"
     #: The least the strategy needs from the teacher; a run that grants less is refused. It may use more if granted.
-    access: ClassVar[Access] = Access.LOGIT
+    access: ClassVar[Access] = Access.LOGITS
     #: The part of the training data the strategy reads; the rest is out of its reach.
     data: ClassVar[Data] = Data.LABELLED
 
@@ -108,8 +108,8 @@ class Pruner(Component):
         """Yield the stages of `plan(student)` with observers or stages of one's own added.
 
         The target of the last stage is the pruned student. A rewriter adds to a stage and never swaps its parts, and
-        it leaves stages alone whose target is not the student. Surgery happens between stages only; to train a
-        smaller student further, call `plan` again with it.
+        it leaves stages alone whose target is not the student (`run.is_student`). Surgery happens between stages only;
+        to train a smaller student further, `run.adopt` it and call `plan` again with it.
         """
 
     def apply(self, module: nn.Module, x: Tensor) -> tuple[nn.Module, PruningReport]:

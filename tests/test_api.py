@@ -79,7 +79,7 @@ def test_levels_of_data_grow() -> None:
 
 
 def test_methods_need_the_usual_access_unless_they_say_otherwise() -> None:
-    assert StudentStrategy.access == Access.LOGIT
+    assert StudentStrategy.access == Access.LOGITS
     assert StudentStrategy.data is Data.LABELLED
     assert Attack.access == Access.LOGITS | Access.INPUT_GRAD
     assert Attack.norms == get_args(Norm) == ("linf", "l2")

@@ -21,7 +21,12 @@ from rcframe.cli.kinds import ComponentType
     type=ComponentType("student"),
     help="How the student learns (default plain); given again, another phase of the same student.",
 )
-@click.option("--pruner", multiple=True, type=ComponentType("pruner"), help="How the student is made smaller.")
+@click.option(
+    "--pruner",
+    multiple=True,
+    type=ComponentType("pruner"),
+    help="How the student is made smaller; given again, in that order.",
+)
 @click.option("--neuron", type=ComponentType("neuron"), help="Spiking neurons instead of the student's ReLUs.")
 @click.option("--access", help="What the teacher's owner grants: none, hard, soft, logit (default), grey or white.")
 @click.option("--budget", type=int, help="Most images the student may send to the teacher.")

@@ -79,16 +79,24 @@ def attack_batch(
     with evaluating(model), parameters_fixed(model), torch.inference_mode(False), torch.enable_grad():
         # Copies, so that an attack that works in place cannot move the centre of its own ball.
         try:
-            proposal = attack.craft(oracle, x.clone(), y.clone(), threat).detach()
+            proposal: object = attack.craft(oracle, x.clone(), y.clone(), threat)
         except (IndexError, RuntimeError):
             _check_classes(y, model(x).shape[1])
             raise
-    if proposal.shape != x.shape or not bool(torch.isfinite(proposal).all()):
+    return threat.project(_proposed(proposal, x, _name(attack)).to(x.dtype), x)
+
+
+def _proposed(proposal: object, x: Tensor, attack: str) -> Tensor:
+    """Refuse what is no batch of finite images in the shape of `x`."""
+    if not isinstance(proposal, Tensor):
         raise RunFailed(
-            f"`{_name(attack)}` returned {tuple(proposal.shape)} images or values that are not finite; "
-            f"expected finite images {tuple(x.shape)}."
+            f"`{attack}` returned a {type(proposal).__name__} from `craft`; expected images {tuple(x.shape)}."
         )
-    return threat.project(proposal.to(x.dtype), x)
+    if proposal.shape != x.shape:
+        raise RunFailed(f"`{attack}` returned images {tuple(proposal.shape)}; expected {tuple(x.shape)}.")
+    if not bool(torch.isfinite(proposal).all()):
+        raise RunFailed(f"`{attack}` returned images with values that are not finite.")
+    return proposal.detach()
 
 
 def certify_batch(certifier: Certifier, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:

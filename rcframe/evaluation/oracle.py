@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from rcframe.access import Access, describe_access
 from rcframe.data.images import check_pixels
 from rcframe.errors import AccessDenied, BudgetExceeded
-from rcframe.networks.taps import recording
+from rcframe.networks.taps import recording, taps_of
 
 
 @attrs.define
@@ -90,6 +90,11 @@ class Oracle(ABC):
         With input gradients granted and `x.requires_grad`, the answer is differentiable with respect to `x`.
         """
 
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The natural taps of the model, shallowest first, where features are granted and the model names any."""
+        return ()
+
     @abstractmethod
     def module(self) -> nn.Module:
         """Return the model itself; needs parameters to be granted."""
@@ -158,6 +163,13 @@ class ModelOracle(Oracle):
         self.queries.images += images
         self.queries.gradient_images += images if gradient else 0
         self.queries.calls += 1
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The natural taps of the network; refused unless features are granted."""
+        if Access.FEATURES not in self.access:
+            raise denied(Access.FEATURES, self.access)
+        return taps_of(self.__module)
 
     def module(self) -> nn.Module:
         """Return the network; refused unless its parameters are granted."""

@@ -107,6 +107,7 @@ def _model_report(session: Session, role: Role, module: nn.Module, findings: Fin
         component=" then ".join(map(str, config.students)) if student else str(config.teacher),
         model=model,
         neuron=neuron,
+        pruners=tuple(map(str, config.pruners)) if student else (),
         clean=Measurement(Accuracy.of(findings.clean)),
         attacked={
             spec: Measurement(Accuracy.of(right), protocols[spec], findings.queries[spec])

@@ -88,6 +88,8 @@ class ModelReport:
     attacked: Mapping[str, Measurement]
     certified: Mapping[str, Measurement]
     size: Size
+    #: Spec strings of the pruners, in the order they worked, and what those that cut did.
+    pruners: tuple[str, ...] = ()
     pruned: tuple[PruningReport, ...] = ()
 
     def as_json(self) -> dict[str, object]:
@@ -96,6 +98,7 @@ class ModelReport:
             "component": self.component,
             "model": self.model,
             "neuron": self.neuron,
+            "pruners": list(self.pruners),
             "clean": self.clean.as_json(),
             "attacked": {spec: measured.as_json() for spec, measured in self.attacked.items()},
             "certified": {spec: measured.as_json() for spec, measured in self.certified.items()},

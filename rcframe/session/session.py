@@ -116,7 +116,8 @@ def _train_student(session: Session, teacher: Oracle, monitor: Monitor) -> nn.Mo
     whole: StudentPlan = plan
     for pruner in parts.pruners:
         whole = functools.partial(_rewritten, pruner, whole, run)
-    return freeze(execute(whole(session.assembly.student), monitor) or session.assembly.student)
+    student = run.adopt(session.assembly.student)
+    return freeze(execute(whole(student), monitor) or student)
 
 
 def _rewritten(pruner: Pruner, plan: StudentPlan, run: Run, student: nn.Module) -> Iterator[Stage]:

@@ -36,7 +36,7 @@ def report_table(report: Report) -> Table:
 
 
 def _network(model: ModelReport) -> str:
-    return f"{model.model}, {model.neuron}" if model.neuron else model.model
+    return ", ".join(filter(None, [model.model, model.neuron, *model.pruners]))
 
 
 def _named(spec: str, measured: Measurement) -> str:

@@ -54,18 +54,23 @@ def _find(known: Registry, distribution: str) -> Plugin:
 def parametrize_checks(distribution: str, expected_failures: Mapping[str, str] | None = None) -> Callable[[F], F]:
     """Decorate a test with argument `check` to run once per check of a plugin.
 
-    `expected_failures` maps names of checks to the reason why they are known to fail.
+    `expected_failures` maps names of checks, such as `student_resumes`, to the reason why they are known to fail.
     """
     import pytest
 
-    known = expected_failures or {}
+    known, checks = expected_failures or {}, list(checks_of(distribution))
+    if unknown := set(known) - {check.name for check in checks}:
+        raise RequestError(
+            f"`{distribution}` has no checks {listed(sorted(unknown))}. Its checks: "
+            f"{listed(dict.fromkeys(check.name for check in checks))}."
+        )
     cases = [
         pytest.param(
             check,
             id=f"{check.subject.spec.kind}-{check.subject.spec.name}-{check.name}",
             marks=[pytest.mark.xfail(reason=known[check.name], strict=True)] if check.name in known else [],
         )
-        for check in checks_of(distribution)
+        for check in checks
     ]
 
     def decorate(test: F) -> F:

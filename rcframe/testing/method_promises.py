@@ -199,7 +199,7 @@ class _Pruned:
     def by(cls, subject: Subject) -> _Pruned:
         """Train a student, and a bystander before it."""
         pruner, run = cast(Pruner, subject.make()), toy_run("student")
-        student, bystander = run.network("student"), run.network("bystander")
+        student, bystander = run.adopt(run.network("student")), run.network("bystander")
         training = Training(epochs=3, batch_size=16)
         stages, counts = [], [_alive(student)]
 

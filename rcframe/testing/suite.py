@@ -36,6 +36,7 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "pruner": (
         method.check_pruner_removes_something,
         method.check_pruner_leaves_other_stages_alone,
+        training.check_pruner_resumes,
         method.check_one_shot_pruner_keeps_the_original,
     ),
     "neuron": (

@@ -77,6 +77,7 @@ class Run:
     #: What pruners removed so far.
     pruned: list[PruningReport] = attrs.field(factory=list)
     _names: set[str] = attrs.field(factory=set)
+    _students: list[nn.Module] = attrs.field(factory=list)
 
     def reading(self, level: Data) -> Run:
         """Return this run for a method that reads the data at another level."""
@@ -91,6 +92,15 @@ class Run:
     def data(self) -> TrainingData:
         """The data, as far as it may be read."""
         return TrainingData(self._dataset, self.level)
+
+    def adopt(self, network: nn.Module) -> nn.Module:
+        """Take a network as the student from here on: a pruner says so of the smaller one it made."""
+        self._students.append(network)
+        return network
+
+    def is_student(self, target: nn.Module) -> bool:
+        """Say whether a stage's target is the student, or what a pruner made of it."""
+        return any(target is student for student in self._students)
 
     @property
     def example(self) -> Tensor:

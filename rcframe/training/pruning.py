@@ -21,7 +21,7 @@ def prune_after_training(pruner: OneShotPruner, plan: StudentPlan, student: nn.M
         trained = stage.target
     with run.seeded("pruning"):
         small, report = pruner.apply(trained, run.example)
-    check_same_task(small, run)
+    check_same_task(run.adopt(small), run)
     run.pruned.append(report)
     count = len(run.pruned)
     for stage in plan(small):

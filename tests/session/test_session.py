@@ -489,3 +489,28 @@ def own_module(monkeypatch: pytest.MonkeyPatch) -> str:
     name = "own_models_of_a_user"
     monkeypatch.setitem(sys.modules, name, sys.modules[__name__])
     return name
+
+
+def test_the_report_and_its_table_name_the_pruners() -> None:
+    report = run(pruner=["filters:ratio=0.25,finetune=0", "filters:ratio=0.5,finetune=0"])
+    assert report.student.pruners == ("filters:ratio=0.25,finetune=0", "filters:ratio=0.5,finetune=0")
+    assert report.teacher.pruners == ()
+    assert report.as_json()["student"]["pruners"] == list(report.student.pruners)  # type: ignore[index]
+
+
+@rc.component
+class MasksAnyStudent(rc.Pruner):
+    """Hangs masks on every stage of the student, whatever surgery made of it."""
+
+    def rewrite(self, plan: rc.StudentPlan, student: nn.Module, run: rc.Run) -> Iterator[Stage]:
+        for stage in plan(student):
+            if run.is_student(stage.target):
+                stage.observers.append(rc.Masks(rc.keep_largest(rc.prunable(stage.target), 0.2)))
+            yield stage
+
+
+def test_a_pruner_behind_surgery_still_knows_the_student(announce: Announce) -> None:
+    announce(MasksAnyStudent, "masks-any")
+    size = run(pruner=["filters:ratio=0.5,finetune=1", "masks-any"]).student.size
+    assert size.parameters < 600
+    assert size.nonzero < 0.35 * size.parameters

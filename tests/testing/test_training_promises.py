@@ -16,6 +16,7 @@ from rcframe.evaluation.oracle import Oracle
 from rcframe.options import component
 from rcframe.testing.toys import CLASSES
 from rcframe.training.context import Run
+from rcframe.training.observer import Observer
 from rcframe.training.settings import Training
 from rcframe.training.stage import Stage
 from rcframe.training.steps import supervised
@@ -282,3 +283,28 @@ class WrongClasses(Plain):
 )
 def test_teachers_are_caught(teacher: type[Teacher], expected: set[str], broken_promises: Broken) -> None:
     assert broken_promises(teacher) == expected
+
+
+@component
+class ForgetsAtEpochEnd(Honest):
+    """Changes its loss at the end of an epoch through an observer that saves nothing."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        fading = Fading()
+
+        def step(stage: Stage, batch: Batch) -> None:
+            wanted = teacher.logits(batch.images)
+            stage.update(fading.weight * F.mse_loss(stage.target(batch.images), wanted))
+
+        yield self.stage(run, student, step, observers=[fading])
+
+
+class Fading(Observer):
+    weight = 1.0
+
+    def epoch_end(self, stage: Stage, epoch: int) -> None:
+        self.weight *= 0.1
+
+
+def test_what_moves_at_the_end_of_an_epoch_must_be_saved(broken_promises: Broken) -> None:
+    assert broken_promises(ForgetsAtEpochEnd) == {"student_resumes"}
