@@ -41,7 +41,7 @@ from rcframe.cli.kinds import ComponentType
 @click.option("--data-root", help="Folder of the data files (default: RCFRAME_DATA, else the platform's data folder).")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: a fresh one below runs/).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", help="Form of the result.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors and the result.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors, and the JSON if asked for.")
 @click.pass_obj
 def run(
     command: str | None, /, config: Path | None, out: Path | None, style: str, quiet: bool, **settings: object
@@ -63,6 +63,8 @@ def run(
     report = carry_out(session, make_display(quiet), folder)
     if style == "json":
         click.echo(report.to_json(), nl=False)
+        return
+    if quiet:
         return
     from rich.console import Console
 

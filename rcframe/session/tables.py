@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.table import Table
 from rich.text import Text
 
+from rcframe.options import to_text
 from rcframe.session.report import Measurement, ModelReport, Report
 
 
@@ -51,5 +54,20 @@ def _percent(measured: Measurement) -> str:
 def _caption(report: Report) -> str:
     lines = [f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."]
     lines.append(f"The student asked the teacher about {report.queries.images:,} images ({report.access} access).")
+    lines += [f"{spec}: {_settings(measured)}" for spec, measured in _robust(report)]
     lines += [f"Beware: {flag}" for flag in report.flags]
     return "\n".join(lines)
+
+
+def _robust(report: Report) -> Iterator[tuple[str, Measurement]]:
+    yield from report.student.attacked.items()
+    yield from report.student.certified.items()
+
+
+def _settings(measured: Measurement) -> str:
+    """Say how a robust figure was measured, down to the options that were not named and the version."""
+    protocol = measured.protocol
+    if protocol is None:
+        return "no protocol"
+    options = [f"{name} {to_text(value)}" for name, value in protocol.options.items()]
+    return f"{', '.join([*options, f'seed {protocol.seed}'])} ({protocol.plugin} {protocol.version})"

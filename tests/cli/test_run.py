@@ -51,11 +51,13 @@ def test_every_run_gets_a_folder_of_its_own(cli: Command) -> None:
     assert {path.name for path in Path("runs").iterdir()} == {"glyphs-plain-kd-1", "glyphs-plain-kd-2"}
 
 
-def test_quiet_prints_nothing_but_the_result(cli: Command) -> None:
+def test_quiet_prints_nothing_unless_json_is_asked_for(cli: Command) -> None:
     outcome = cli("run", *TINY, "--quiet", "--out", "here")
-    assert (outcome.code, outcome.err) == (0, "")
-    assert "clean" in outcome.out
-    assert cli("run", *TINY, "-q", "--format", "json").err == ""
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert Path("here/report.json").is_file()
+    outcome = cli("run", *TINY, "-q", "--format", "json")
+    assert json.loads(outcome.out)["student"]["clean"]["n"] > 0
+    assert outcome.err == ""
 
 
 def test_the_result_can_be_json(cli: Command) -> None:

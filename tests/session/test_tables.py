@@ -79,3 +79,9 @@ def test_what_was_measured_is_said_around_the_table() -> None:
     assert "The student asked the teacher about 5,000 images (soft access)." in text
     assert "Beware: one" in text
     assert "Beware: two" in text
+
+
+def test_the_settings_of_every_robust_figure_stand_below_the_table() -> None:
+    below = "\n".join(lines(width=200))
+    assert "pgd: seed 0 (a 1)" in below
+    assert "convex: seed 0 (b 1)" in below
