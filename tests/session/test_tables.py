@@ -49,7 +49,7 @@ def lines(width: int = 140) -> list[str]:
 
 
 def row(start: str) -> list[str]:
-    (found,) = [line for line in lines() if line.strip("│ ").startswith(start)]
+    (found,) = [line for line in lines() if line.strip().startswith("│") and line.strip("│ ").startswith(start)]
     return [cell.strip() for cell in found.strip("│").split("│")]
 
 
