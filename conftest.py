@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import venv
 from pathlib import Path
 
@@ -13,6 +14,10 @@ import pytest
 
 # Two workers on two cores: more threads would only wait for each other. Set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Nothing that a test computes may reach the cache of whoever runs the tests, or come from it.
+_CACHE = tempfile.TemporaryDirectory(prefix="rcframe-tests-")
+os.environ["RCFRAME_CACHE"] = _CACHE.name
 
 #: Tests of a package that is not installed here; its example runs them where it is.
 collect_ignore = ["examples/acme-robustness"]

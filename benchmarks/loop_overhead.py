@@ -34,7 +34,7 @@ BATCH = 64
 
 def ours(dataset: Dataset, model: str) -> nn.Module:
     """Train through the kernel."""
-    run = Run(role="teacher", seed=0, device=torch.device("cpu"), dataset=dataset, model=parse_choice(model, "model"))
+    run = Run(role="teacher", seed=0, dataset=dataset, model=parse_choice(model, "model"))
     network = run.network("teacher")
     execute(iter([Training(epochs=EPOCHS, batch_size=BATCH).stage(run, network, supervised)]), Monitor())
     return network
@@ -42,7 +42,7 @@ def ours(dataset: Dataset, model: str) -> nn.Module:
 
 def by_hand(dataset: Dataset, model: str) -> nn.Module:
     """Train the way a paper's script would: index, forward, loss, backward, step."""
-    run = Run(role="teacher", seed=0, device=torch.device("cpu"), dataset=dataset, model=parse_choice(model, "model"))
+    run = Run(role="teacher", seed=0, dataset=dataset, model=parse_choice(model, "model"))
     network = run.network("teacher")
     everything = dataset.train.fetch(torch.arange(len(dataset.train)))
     x, y = everything.images, everything.labels

@@ -59,6 +59,8 @@ from .library import (
     certifier as certifier,
     neuron as neuron,
     pruner as pruner,
+    repeat as repeat,
+    resume as resume,
     run as run,
     student as student,
     teacher as teacher,
@@ -106,6 +108,22 @@ from .session.report import (
     Measurement as Measurement,
     ModelReport as ModelReport,
     Report as Report,
+)
+from .session.seeds import (
+    SeedsReport as SeedsReport,
+    Spread as Spread,
+)
+from .session.session import (
+    Session as Session,
+)
+from .tracking import (
+    Recorder as Recorder,
+    Recorders as Recorders,
+    figures_of as figures_of,
+    settings_of as settings_of,
+)
+from .training.compute import (
+    Compute as Compute,
 )
 from .training.context import (
     Run as Run,

@@ -33,13 +33,16 @@ if TYPE_CHECKING:
     from rcframe.training.stage import Stage
 
 #: Version of the plugin interface: another major number breaks plugins, a higher minor number only adds.
-API = (1, 0)
+API = (1, 1)
 
 #: The kinds of components, in the order in which a run uses them.
 KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier")
 
 #: The norms in which a threat can be measured.
 Norm = Literal["linf", "l2"]
+
+#: How numbers are held while a network trains; `bf16` and `fp16` take half the memory.
+Precision = Literal["fp32", "bf16", "fp16"]
 
 #: Writes the plan of training a given student; a pruner may call it again for a smaller student.
 StudentPlan = Callable[["nn.Module"], "Iterator[Stage]"]

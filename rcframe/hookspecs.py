@@ -1,4 +1,4 @@
-"""The four hooks of rcframe: what a plugin module may implement with `@rcframe.hookimpl`."""
+"""The hooks of rcframe: what a plugin module may implement with `@rcframe.hookimpl`, each with any of its arguments."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ import attrs
 import pluggy
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     import click
 
     from rcframe.session.report import Report
@@ -45,10 +48,26 @@ def rcframe_commands(group: click.Group) -> None:
 
 
 @hookspec
-def rcframe_run_started(session: Session) -> None:
-    """Observe a run that is about to start. Must not change it. Added in API 1.0."""
+def rcframe_run_started(session: Session, folder: Path | None) -> None:
+    """Observe a run that is about to start or to go on. Must not change it.
+
+    `folder` is where the run writes, None if it writes nothing; it came with API 1.1. Added in API 1.0.
+    """
+
+
+@hookspec
+def rcframe_epoch_done(session: Session, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+    """Observe the end of an epoch and the means of its metrics. Must not change them.
+
+    Epochs of a stage are counted from 1; a resumed run may repeat some. Called while training waits. Added in API 1.1.
+    """
 
 
 @hookspec
 def rcframe_run_finished(session: Session, report: Report) -> None:
     """Observe a finished run and its report. Must not change them. Added in API 1.0."""
+
+
+@hookspec
+def rcframe_run_stopped(session: Session, reason: str) -> None:
+    """Observe a run that ended without a report, failed or interrupted. Added in API 1.1."""

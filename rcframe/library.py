@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from rcframe.api import (
     Attack,
@@ -21,7 +21,9 @@ from rcframe.registry import registry
 from rcframe.session.config import Chosen, make_config
 
 if TYPE_CHECKING:
+    from rcframe.session.conduct import Conductor
     from rcframe.session.report import Report
+    from rcframe.session.seeds import SeedsReport
 
 K = TypeVar("K", bound=Component)
 
@@ -82,21 +84,54 @@ def run(
     eval_size: int | None = None,
     seed: int | None = None,
     device: str | None = None,
+    precision: str | None = None,
+    deterministic: bool | None = None,
     threads: int | None = None,
+    workers: int | None = None,
+    checkpoint: float | None = None,
     data_root: str | None = None,
     out: str | Path | None = None,
+    cache: bool = True,
 ) -> Report:
     """Carry out a run and return its report; arguments mean what the flags of `rcframe run` mean.
 
-    Components are given as spec strings, as tables with a `name`, or as components. Nothing is written unless `out`
-    names a folder.
+    Components are given as spec strings, as tables with a `name`, or as components. Only the cache is written to, and
+    the folder `out` if it is named.
     """
-    given = {name: value for name, value in locals().items() if name != "out" and value is not None}
+    given = {name: value for name, value in locals().items() if name not in ("out", "cache") and value is not None}
+    return cast("Report", _start(given, out, cache))
+
+
+def repeat(seeds: int, *, out: str | Path | None = None, cache: bool = True, **settings: Any) -> SeedsReport:
+    """Carry out a run with `seeds` seeds, counted up from `seed`, and return means, spreads and intervals.
+
+    `settings` are the arguments of `run`.
+    """
+    if seeds < 2:
+        raise RequestError(f"A run cannot be repeated with {seeds} seeds: ask for 2 or more, or use `run`.")
+    given = {name: value for name, value in settings.items() if value is not None}
+    return cast("SeedsReport", _start({**given, "seeds": seeds}, out, cache))
+
+
+def resume(folder: str | Path, *, cache: bool = True, despite_changes: bool = False) -> Report | SeedsReport:
+    """Go on with the run in a folder as if it had never stopped, and return its report.
+
+    A run whose code or settings have changed meanwhile is refused, unless it is to go on `despite_changes`.
+    """
+    return _conductor(cache, despite_changes).resume(Path(folder)).result
+
+
+def _start(given: Mapping[str, object], out: str | Path | None, cache: bool) -> Report | SeedsReport:
     config = make_config(given)
     words = ", ".join(f"{name}={value!r}" for name, value in given.items())
-    from rcframe.session.folder import create_folder
-    from rcframe.session.session import carry_out, prepare_session
-    from rcframe.training.monitor import Monitor
+    function = "repeat" if "seeds" in given else "run"
+    return (
+        _conductor(cache).start(config, f"rcframe.{function}({words})", Path(out) if out is not None else None).result
+    )
 
-    session = prepare_session(config, f"rcframe.run({words})")
-    return carry_out(session, Monitor(), create_folder(Path(out)) if out is not None else None)
+
+def _conductor(cache: bool, despite_changes: bool = False) -> Conductor:
+    from rcframe.session.conduct import Conductor
+    from rcframe.storage.cache import default_cache
+
+    return Conductor(cache=default_cache() if cache else None, despite_changes=despite_changes)

@@ -31,6 +31,7 @@ _WRITTEN_NUMBER = re.compile(rf"{_PLAIN_NUMBER}(\s*/\s*{_PLAIN_NUMBER})?", re.AS
 _HELP = "rcframe.help"
 _CHECK = "rcframe.check"
 _POSITIONAL = "rcframe.positional"
+_LOOKUP = "rcframe.lookup"
 
 
 class Number(float):
@@ -85,13 +86,14 @@ def between(low: float, high: float) -> Check:
     return Check(lambda value: low <= value <= high, f"between {low:g} and {high:g}")
 
 
-def option(*, default: T, help: str, check: Check | None = None, positional: bool = False) -> T:
+def option(*, default: T, help: str, check: Check | None = None, positional: bool = False, lookup: bool = False) -> T:
     """Declare one option of a component.
 
     `help` is one sentence ending in a full stop. A `positional` option can be given in a spec string without its
-    name, as in `file:weights.safetensors`; a component has at most one.
+    name, as in `file:weights.safetensors`; a component has at most one. A text that is a `lookup` among names the
+    component knows may come from a weights file; any other could name code or files, and only the user may set it.
     """
-    metadata = {_HELP: help, _CHECK: check, _POSITIONAL: positional}
+    metadata = {_HELP: help, _CHECK: check, _POSITIONAL: positional, _LOOKUP: lookup}
     return attrs.field(default=default, metadata=metadata, validator=_validate)
 
 
@@ -122,6 +124,8 @@ class Option:
     help: str
     allowed: str
     positional: bool
+    #: Whether the value can do no more than pick among things that are known.
+    harmless: bool
 
 
 def options_of(cls: type) -> tuple[Option, ...]:
@@ -138,7 +142,9 @@ def options_of(cls: type) -> tuple[Option, ...]:
         kind = _resolve(cls, field.name)
         check = cast("Check | None", field.metadata[_CHECK])
         words = " ".join(filter(None, [describe_type(kind), check.words if check else ""]))
-        found.append(Option(field.name, kind, field.default, field.metadata[_HELP], words, field.metadata[_POSITIONAL]))
+        harmless = field.metadata[_LOOKUP] or not _holds_text(kind)
+        positional = field.metadata[_POSITIONAL]
+        found.append(Option(field.name, kind, field.default, field.metadata[_HELP], words, positional, harmless))
     return tuple(found)
 
 
@@ -151,6 +157,10 @@ def _resolve(cls: type, name: str) -> object:
                 return annotation
             return eval(annotation, vars(sys.modules[owner.__module__]))
     raise RequestError(f"Option `{name}` of `{cls.__name__}` has no type annotation.")
+
+
+def _holds_text(kind: object) -> bool:
+    return kind is str or any(map(_holds_text, typing.get_args(kind)))
 
 
 def describe_type(kind: object) -> str:

@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -28,6 +29,8 @@ from rcframe.hookspecs import Spec
 from rcframe.options import build, values_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import click
 
     from rcframe.session.report import Report
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 GROUP = "rcframe"
 KERNEL = "rcframe"
+#: The hooks by which plugins follow a run.
+WATCHING = frozenset({"rcframe_run_started", "rcframe_epoch_done", "rcframe_run_finished", "rcframe_run_stopped"})
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME = re.compile(r"[a-z0-9]+([-.][a-z0-9]+)*")
 _LOG = logging.getLogger("rcframe")
@@ -58,11 +63,18 @@ class Plugin:
     module: str
     specs: tuple[Spec, ...] = ()
     error: str | None = None
+    #: Names of the hooks it implements.
+    hooks: tuple[str, ...] = ()
 
     @property
     def status(self) -> str:
         """`ok` or `broken`."""
         return "broken" if self.error else "ok"
+
+    @property
+    def watches(self) -> bool:
+        """Whether it is told about runs."""
+        return not WATCHING.isdisjoint(self.hooks)
 
 
 class Registry:
@@ -72,6 +84,8 @@ class Registry:
         self._hooks = pluggy.PluginManager(GROUP)
         self._hooks.add_hookspecs(rcframe.hookspecs)
         self.plugins: list[Plugin] = [_kernel_plugin()]
+        #: Hooks and plugins whose failure was noted since the last run started.
+        self._noted: set[tuple[str, str]] = set()
         points = sorted(points, key=lambda point: (_distribution(point)[0], point.name))
         if only is not None:
             self._refuse_missing(only, {_distribution(point)[0] for point in points})
@@ -91,7 +105,9 @@ class Registry:
             error = f"its module `{point.value}` is also announced by `{earlier.distribution}`; uninstall one of them"
             return _broken(name, version, point.value, error)
         try:
-            return Plugin(name, version, point.value, self._register(point.load(), point.value))
+            module = point.load()
+            specs = self._register(module, point.value)
+            return Plugin(name, version, point.value, specs, hooks=self._hooks_of(module))
         except KeyboardInterrupt:
             raise
         # A module that was not meant to be imported may well end the process.
@@ -113,6 +129,9 @@ class Registry:
         specs = tuple(spec for announced in own() for spec in announced)
         _check_specs(specs)
         return specs
+
+    def _hooks_of(self, module: object) -> tuple[str, ...]:
+        return tuple(sorted(caller.name for caller in self._hooks.get_hookcallers(module) or []))
 
     # -- looking up -------------------------------------------------------------------------------------------------
 
@@ -198,7 +217,7 @@ class Registry:
 
     def add_commands(self, group: click.Group) -> None:
         """Let plugins add commands; one that fails is reported as broken and skipped."""
-        for plugin, call in self._implementations("rcframe_commands", group=group):
+        for plugin, call in self.implementations("rcframe_commands", group=group):
             before = dict(group.commands)
             try:
                 call()
@@ -206,30 +225,55 @@ class Registry:
             except (Exception, SystemExit) as error:
                 group.commands = before
                 broken = _broken(plugin.distribution, plugin.version, plugin.module, _explain(error), error)
-                self.plugins[self.plugins.index(plugin)] = attrs.evolve(broken, specs=plugin.specs)
+                self.plugins[self.plugins.index(plugin)] = attrs.evolve(broken, specs=plugin.specs, hooks=plugin.hooks)
 
-    def run_started(self, session: Session) -> None:
-        """Tell observers that a run starts."""
-        self._tell("rcframe_run_started", session=session)
+    def run_started(self, session: Session, folder: Path | None = None) -> None:
+        """Tell watching plugins that a run starts, and where it writes."""
+        self._noted.clear()
+        self._tell("rcframe_run_started", session=session, folder=folder)
+
+    def epoch_done(self, session: Session, stage: str, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Tell watching plugins that an epoch, counted from 1, is over."""
+        shown = MappingProxyType(dict(metrics))
+        self._tell("rcframe_epoch_done", session=session, stage=stage, epoch=epoch, metrics=shown)
 
     def run_finished(self, session: Session, report: Report) -> None:
-        """Tell observers that a run is finished."""
+        """Tell watching plugins that a run is finished."""
         self._tell("rcframe_run_finished", session=session, report=report)
 
-    def _tell(self, hook: str, **arguments: object) -> None:
-        """Call a hook of every plugin; one that fails is noted, and the run it watches goes on."""
-        for plugin, call in self._implementations(hook, **arguments):
-            try:
-                call()
-            except Exception as error:
-                _LOG.warning("`%s` of plugin `%s` failed: %s", hook, plugin.distribution, _explain(error))
+    def run_stopped(self, session: Session, reason: str) -> None:
+        """Tell watching plugins that a run ended without a report."""
+        self._tell("rcframe_run_stopped", session=session, reason=reason)
 
-    def _implementations(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, Callable[[], object]]]:
+    def _tell(self, hook: str, **arguments: object) -> None:
+        """Call a hook of every plugin; one that fails is noted once in a run, and the run it watches goes on."""
+        for plugin, call in self.implementations(hook, **arguments):
+            try:
+                with _undisturbed():
+                    call()
+            except (Exception, SystemExit) as error:
+                if (hook, plugin.module) not in self._noted:
+                    self._noted.add((hook, plugin.module))
+                    _LOG.warning("`%s` of plugin `%s` failed: %s", hook, plugin.distribution, _explain(error))
+
+    def implementations(self, hook: str, **arguments: object) -> Iterator[tuple[Plugin, Callable[[], object]]]:
         """Yield each plugin that implements a hook, and the call with those arguments that it takes."""
         for found in getattr(self._hooks.hook, hook).get_hookimpls():
             plugin = next(plugin for plugin in self.plugins if plugin.module == found.plugin_name)
             taken = [arguments[name] for name in found.argnames]
             yield plugin, functools.partial(found.function, *taken)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Give the training its random generators back as they were, whatever a plugin draws from them."""
+    from rcframe.training.randomness import generator_states, restore_generators
+
+    before = generator_states()
+    try:
+        yield
+    finally:
+        restore_generators(before)
 
 
 def _hook_names() -> list[str]:

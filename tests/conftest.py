@@ -68,8 +68,16 @@ def rcframe_components():
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the variables of whoever runs the tests away from rcframe."""
     for name in os.environ:
-        if name.startswith("RCFRAME_"):
+        if name.startswith("RCFRAME_") and name != "RCFRAME_CACHE":
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test an empty cache."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("RCFRAME_CACHE", str(cache))
+    return cache
 
 
 @pytest.fixture
@@ -154,7 +162,7 @@ def shell(site: Path, tmp_path: Path) -> Command:
     )
 
     def call(*arguments: str, **environment: str) -> Outcome:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RCFRAME_")}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RCFRAME_") or name == "RCFRAME_CACHE"}
         path = os.pathsep.join(filter(None, [str(site), inherited.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],

@@ -10,7 +10,6 @@ import math
 from pathlib import Path
 
 import pytest
-import torch
 
 from rcframe.choice import Choice, parse_choice
 from rcframe.errors import RequestError
@@ -22,12 +21,14 @@ from rcframe.session.config import RunConfig, make_config
 from rcframe.session.folder import create_folder
 from rcframe.session.report import ModelReport, Report
 from rcframe.session.session import Session, carry_out
+from rcframe.storage.cache import Cache
 from rcframe.testing.toys import toy_dataset
+from rcframe.training.compute import Compute
 from rcframe.training.monitor import Monitor
 
 MODEL = "convnet:channels=4+4+4,hidden=8"
 EPS = "0.05"
-CPU = torch.device("cpu")
+ALONE = Compute()
 DATASET = toy_dataset(train=32, test=6)
 #: Options that keep a combination quick, for components that have them.
 QUICK = {"epochs": "1", "batch_size": "16", "finetune": "1", "steps": "2"}
@@ -46,14 +47,14 @@ def installed(kind: str) -> list[str]:
 def session_of(config: RunConfig) -> Session:
     parts = build_parts(config)
     try:
-        assembly = assemble(config, parts, DATASET, CPU)
+        assembly = assemble(config, parts, DATASET, ALONE)
     except Refusal as refusal:
-        raise refuse_with_alternative(refusal, config, DATASET, CPU) from None
+        raise refuse_with_alternative(refusal, config, DATASET, ALONE) from None
     return Session(
         config=config,
         parts=parts,
         dataset=DATASET,
-        device=CPU,
+        compute=ALONE,
         assembly=assembly,
         threat=make_threat(config.eps, config.norm),
         command="test",
@@ -68,8 +69,15 @@ def config_of(**settings: object) -> RunConfig:
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run, for the teachers that are brought."""
     folder = tmp_path_factory.mktemp("runs") / "earlier"
-    carry_out(session_of(config_of(student=spec("student", "plain"))), Monitor(), create_folder(folder))
+    session = session_of(config_of(student=spec("student", "plain")))
+    carry_out(session, Monitor(), create_folder(folder, session))
     return folder
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """What one combination has trained, the next need not."""
+    return Cache(tmp_path_factory.mktemp("shared"))
 
 
 TEACHERS = [spec("teacher", item.spec.name) for item in registry().announced("teacher")]
@@ -119,7 +127,9 @@ def session_or_way_out(config: RunConfig) -> Session | None:
 
 @pytest.mark.parametrize("student", STUDENTS)
 @pytest.mark.parametrize("teacher", TEACHERS)
-def test_every_combination_runs_or_is_refused_with_a_way_out(teacher: str, student: str, earlier: Path) -> None:
+def test_every_combination_runs_or_is_refused_with_a_way_out(
+    teacher: str, student: str, earlier: Path, shared: Cache
+) -> None:
     ran = 0
     for pruner, neuron, attack, certifier in METHODS:
         config = config_of(
@@ -132,7 +142,7 @@ def test_every_combination_runs_or_is_refused_with_a_way_out(teacher: str, stude
         )
         session = session_or_way_out(config)
         if session:
-            check_report(carry_out(session, Monitor(), None), pruner, attack, certifier)
+            check_report(carry_out(session, Monitor(), cache=shared), pruner, attack, certifier)
             ran += 1
     assert ran >= len(METHODS) // 2, "most combinations of the default network must run"
 

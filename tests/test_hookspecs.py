@@ -12,20 +12,22 @@ from rcframe.hookspecs import Spec
 HOOKS = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("rcframe_")}
 
 
-def test_there_are_four_hooks() -> None:
+def test_the_hooks_and_what_each_is_told() -> None:
     taken = {name: list(inspect.signature(hook).parameters) for name, hook in HOOKS.items()}
     assert taken == {
         "rcframe_components": [],
         "rcframe_commands": ["group"],
-        "rcframe_run_started": ["session"],
+        "rcframe_run_started": ["session", "folder"],
+        "rcframe_epoch_done": ["session", "stage", "epoch", "metrics"],
         "rcframe_run_finished": ["session", "report"],
+        "rcframe_run_stopped": ["session", "reason"],
     }
 
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_every_hook_is_documented_typed_and_says_since_when_it_exists(name: str) -> None:
     hook = HOOKS[name]
-    assert re.search(r"\. Added in API \d+\.\d+\.$", hook.__doc__ or "")
+    assert re.search(r"\. Added in API \d+\.\d+\.$", inspect.getdoc(hook) or "")
     signature = inspect.signature(hook)
     assert signature.return_annotation is not inspect.Signature.empty
     assert all(known.annotation is not known.empty for known in signature.parameters.values())

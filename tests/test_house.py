@@ -19,14 +19,15 @@ METHODS = re.compile(r"\b(nasty|skeptical|hire|dnr|zskt|dafl|dfme|dfms|admm|dist
 FLOORS = {
     "data": 1,
     "models": 2,
-    "networks": 1,
-    "evaluation": 3,
+    "networks": 2,
+    "storage": 1,
     "training": 3,
-    "builtins": 4,
-    "session": 5,
-    "scaffold": 5,
-    "testing": 6,
-    "cli": 6,
+    "evaluation": 4,
+    "builtins": 5,
+    "session": 6,
+    "scaffold": 6,
+    "testing": 7,
+    "cli": 7,
 }
 #: Ground-floor files that serve the whole house.
 ROOF = {"rcframe.library", "rcframe.__main__"}
@@ -38,7 +39,7 @@ def module_of(path: Path) -> str:
 
 def floor_of(module: str) -> int:
     parts = module.split(".")
-    return 7 if module in ROOF else FLOORS.get(parts[1], 0) if len(parts) > 1 else 0
+    return 8 if module in ROOF else FLOORS.get(parts[1], 0) if len(parts) > 1 else 0
 
 
 def imports(path: Path) -> Iterator[str]:

@@ -114,8 +114,10 @@ def test_a_run_writes_the_folder_it_is_given_once(tmp_path: Path) -> None:
 def test_components_tables_and_spec_strings_mean_the_same_run(tmp_path: Path) -> None:
     def outcome(**changes: object) -> tuple[object, ...]:
         out = tmp_path / str(len(list(tmp_path.iterdir())))
-        report = rc.run(**{**TINY, **changes}, out=out)
+        report = rc.run(**{**TINY, **changes}, out=out, cache=False)
         written = tomllib.loads((out / "run.toml").read_text())
+        # These say how the user put it.
+        del written["command"], written["typed"]
         assert report.student.component.startswith("kd:")
         return written, (out / "student.safetensors").read_bytes(), report.student.clean, report.student.attacked
 
@@ -126,9 +128,51 @@ def test_components_tables_and_spec_strings_mean_the_same_run(tmp_path: Path) ->
 
 
 def test_settings_are_checked_before_anything_starts() -> None:
-    with pytest.raises(rc.RequestError, match=r"No norm `l3`\. Norms: linf, l2"):
+    with pytest.raises(rc.RequestError, match=r"No norm `l3`\. Did you mean `l2`\? Known: linf, l2"):
         rc.run(**TINY, norm="l3")
     with pytest.raises(rc.RequestError, match="`seed` is -1"):
         rc.run(**TINY, seed=-1)
     with pytest.raises(TypeError, match="sead"):
         rc.run(sead=1)  # type: ignore[call-arg]  # that is the point
+
+
+def test_a_second_run_comes_from_the_cache_unless_that_is_refused(own_cache: Path) -> None:
+    def work() -> set[Path]:
+        return set((own_cache / "work").rglob("*.safetensors"))
+
+    first = rc.run(**TINY)
+    kept = work()
+    assert kept
+    again = rc.run(**TINY)
+    assert again.student == first.student
+    assert work() == kept
+    other = rc.run(**TINY, seed=1, cache=False)
+    assert other.seed == 1
+    assert work() == kept
+
+
+def test_a_finished_run_is_read_by_resume(tmp_path: Path) -> None:
+    first = rc.run(**TINY, attack="fgsm", out=tmp_path / "out")
+    for folder in (tmp_path / "out", str(tmp_path / "out")):
+        assert rc.resume(folder).as_json() == first.as_json()
+
+
+def test_a_run_is_repeated_with_several_seeds(tmp_path: Path) -> None:
+    report = rc.repeat(2, seed=3, out=tmp_path / "out", attack="fgsm", **TINY)
+    assert report.seeds == (3, 4)
+    assert report.command.startswith("rcframe.repeat(")
+    alone = [rc.run(**TINY, seed=seed, attack="fgsm", cache=False) for seed in (3, 4)]
+    assert [run.student for run in report.runs] == [run.student for run in alone]
+    assert report.student()["fgsm"].values == tuple(run.student.attacked["fgsm"].accuracy for run in alone)
+    assert rc.resume(tmp_path / "out").as_json() == report.as_json()
+
+
+@pytest.mark.parametrize("seeds", [1, 0, -2])
+def test_one_seed_is_no_repetition(seeds: int) -> None:
+    with pytest.raises(rc.RequestError, match=f"A run cannot be repeated with {seeds} seeds: ask for 2 or more"):
+        rc.repeat(seeds, **TINY)
+
+
+def test_a_setting_that_a_run_does_not_have_is_refused_when_it_is_repeated() -> None:
+    with pytest.raises(rc.RequestError, match=r"A run has no setting `sead`\. Did you mean `seed`\?"):
+        rc.repeat(2, sead=1, **TINY)

@@ -286,6 +286,23 @@ def test_a_subclass_inherits_options_and_may_tighten_them() -> None:
         build(Child, {"count": 4}, "child")
 
 
+@component
+class Outward:
+    place: str = option(default="", help="Any text.")
+    places: tuple[str, ...] = option(default=(), help="Any texts.")
+    maybe: str | None = option(default=None, help="Any text or none.")
+    known: str = option(default="a", help="A name in a table.", lookup=True)
+    kind: Literal["a", "b"] = option(default="a", help="One of two.")
+    sizes: tuple[int, ...] = option(default=(1,), help="Numbers.")
+    rate: float | None = option(default=None, help="A number or none.")
+    flag: bool = option(default=False, help="A switch.")
+
+
+def test_any_text_counts_as_harmful_unless_it_is_looked_up() -> None:
+    harmless = {chosen.name: chosen.harmless for chosen in options_of(Outward)}
+    assert [name for name, fine in harmless.items() if not fine] == ["place", "places", "maybe"]
+
+
 def test_only_changed_options_are_told_apart_from_defaults() -> None:
     assert changed_options(Everything()) == {}
     assert changed_options(make(count=4, rate="0.5")) == {"count": 4}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,8 @@ import pytest
 import torch
 from torch import nn
 
+from rcframe.api import Model
+from rcframe.data.digits import Digits
 from rcframe.registry import registry
 
 ROOT = Path(__file__).parents[1]
@@ -43,8 +46,12 @@ def test_the_two_commands_of_the_start_set_everything_up() -> None:
     run, test = after("run"), after("test")
     assert run.startswith("python3 -m venv .venv && .venv/bin/pip install -q -r requirements.txt && .venv/bin/rcframe ")
     assert test.startswith("python3 -m venv .venv && .venv/bin/pip install -q -r requirements-dev.txt && ")
-    named = set(re.findall(r"plugins/(\S+)", (ROOT / "requirements.txt").read_text()))
-    assert named == {folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()}
+    files = [(ROOT / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")]
+    users, developers = (re.findall(r"plugins/(\S+)", text) for text in files)
+    assert developers == ["rcframe-mlflow", "rcframe-tensorboard"]
+    assert {*users, *developers} == {
+        folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()
+    }
 
 
 @pytest.mark.slow
@@ -80,7 +87,36 @@ def test_the_commands_for_combining_run_or_are_refused_as_said(user: Shell, tmp_
 
 
 @pytest.mark.slow
-def test_the_python_block_runs_on_a_plain_module() -> None:
+def test_the_commands_for_weights_convert_a_whole_model_and_use_it(user: Shell, tmp_path: Path) -> None:
+    model = registry().make("model", "convnet")
+    assert isinstance(model, Model)
+    torch.save(model.build(Digits().load(tmp_path).info), tmp_path / "weights.pt")
+    convert, use = after("weights").splitlines()
+    assert "file:weights.safetensors" in user(convert, tmp_path)
+    assert "teacher: file" in user(f"{use} --student plain:epochs=1", tmp_path, **FEW)
+
+
+@pytest.mark.slow
+def test_the_commands_for_sharing_train_nothing_twice(user: Shell, tmp_path: Path) -> None:
+    for command in after("share").splitlines():
+        assert user(shortened(command), tmp_path, **FEW)
+    first, second, *others = (outcomes(tmp_path / "runs" / name) for name in SHARING)
+    assert first == ["computed"] * 3
+    # The third repeats with seed 0 what the second did, and with other seeds what nobody did.
+    assert [second, *others] == [["cache"] * 3, ["cache"] * 3, ["computed"] * 3, ["computed"] * 3]
+
+
+SHARING = ("first", "second", "three-seeds/seed-0", "three-seeds/seed-1", "three-seeds/seed-2")
+
+
+def outcomes(folder: Path) -> list[str]:
+    work = json.loads((folder / "work.json").read_text())["work"]
+    return [item["outcome"] for item in work if "/" in item["determined_by"]["name"]]
+
+
+@pytest.mark.slow
+def test_the_python_block_runs_on_a_plain_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 10))
     x, y = torch.rand(5, 1, 8, 8), torch.randint(10, (5,))

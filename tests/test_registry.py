@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import re
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 import pytest
+import torch
 
 import rcframe
 from rcframe.api import KINDS
@@ -16,6 +19,9 @@ from rcframe.builtins import SPECS
 from rcframe.choice import Choice, parse_choice
 from rcframe.errors import PluginError, RequestError
 from rcframe.registry import Plugin, Registry, registry
+from rcframe.session.config import make_config
+from rcframe.session.session import Session, prepare_session
+from rcframe.training.randomness import seed_everything
 
 if TYPE_CHECKING:
     from tests.conftest import Install
@@ -545,6 +551,101 @@ def test_observers_see_a_run_and_one_that_fails_does_not_stop_it(install: Instal
         "`rcframe_run_finished` of plugin `acme-bad` failed: "
         "AttributeError: 'Report' object has no attribute 'no_such_figure'",
     ]
+
+
+FOLLOWS = """
+import random, torch, numpy
+seen = []
+
+@hookimpl
+def rcframe_run_started(session, folder):
+    seen.append(("started", session, folder))
+
+@hookimpl
+def rcframe_epoch_done(stage, metrics, epoch):
+    seen.append((stage, epoch, dict(metrics)))
+    torch.rand(3), random.random(), numpy.random.rand()
+
+@hookimpl
+def rcframe_run_stopped(reason):
+    seen.append(("stopped", reason))
+"""
+GRUMBLES = """
+@hookimpl
+def rcframe_epoch_done(epoch, metrics):
+    {then}
+"""
+
+
+@pytest.fixture
+def session() -> Session:
+    settings = {"data": "glyphs:size=8,classes=3,train=24,test=12", "model": "mlp:hidden=4", "device": "cpu"}
+    return prepare_session(make_config(settings), "a test")
+
+
+def test_observers_follow_a_run_with_those_arguments_that_they_take(
+    install: Install, session: Session, tmp_path: Path
+) -> None:
+    install("acme-old", body=WATCHES)
+    install("acme-watch", body=FOLLOWS)
+    registry().run_started(session, tmp_path)
+    registry().epoch_done(session, "teacher", 1, {"loss": 0.5})
+    registry().epoch_done(session, "teacher", 2, {"loss": 0.25})
+    registry().run_stopped(session, "The disk is full.")
+    registry().run_started(session)
+    assert sys.modules["acme_watch"].seen == [
+        ("started", session, tmp_path),
+        ("teacher", 1, {"loss": 0.5}),
+        ("teacher", 2, {"loss": 0.25}),
+        ("stopped", "The disk is full."),
+        ("started", session, None),
+    ]
+    assert sys.modules["acme_old"].seen == [("started", 0), ("started", 0)]
+
+
+@pytest.mark.parametrize(
+    ("then", "reason"),
+    [
+        ("raise ValueError(f'cannot watch {epoch}')", "ValueError: cannot watch 1"),
+        ("raise SystemExit(epoch)", "SystemExit: 1"),
+        ("metrics['loss'] = 0", "TypeError: 'mappingproxy' object does not support item assignment"),
+    ],
+)
+def test_an_observer_that_keeps_failing_is_noted_once_in_a_run(
+    then: str, reason: str, install: Install, session: Session, said: list[str]
+) -> None:
+    install("acme-bad", body=GRUMBLES.format(then=then))
+    install("acme-watch", body=FOLLOWS)
+    for _ in range(2):
+        registry().run_started(session)
+        for epoch in (1, 2, 3):
+            metrics = {"loss": 0.5}
+            registry().epoch_done(session, "teacher", epoch, metrics)
+            assert metrics == {"loss": 0.5}
+    assert said == [f"`rcframe_epoch_done` of plugin `acme-bad` failed: {reason}"] * 2
+    assert [entry[1] for entry in sys.modules["acme_watch"].seen if entry[0] == "teacher"] == [1, 2, 3] * 2
+
+
+def test_what_observers_draw_at_random_is_not_missing_in_training(install: Install, session: Session) -> None:
+    install("acme-watch", body=FOLLOWS)
+    outcomes = []
+    for observed in (False, True):
+        seed_everything(3)
+        if observed:
+            registry().epoch_done(session, "teacher", 1, {})
+        outcomes.append((torch.rand(2).tolist(), random.random(), np.random.rand()))
+    assert outcomes[0] == outcomes[1]
+
+
+def test_a_plugin_knows_which_hooks_it_implements(install: Install) -> None:
+    install("acme-one", [spec()])
+    install("acme-watch", body=WATCHES)
+    install("acme-more", source="from rcframe import hookimpl\n" + ADDS.format(name="hello", then="1 / 0"))
+    assert plugin("acme-one").hooks == ("rcframe_components",)
+    assert plugin("acme-watch").hooks == ("rcframe_components", "rcframe_run_finished", "rcframe_run_started")
+    assert [plugin(name).watches for name in ("acme-one", "acme-watch", "acme-more")] == [False, True, False]
+    registry().add_commands(click.Group("rcframe"))
+    assert (plugin("acme-more").status, plugin("acme-more").hooks) == ("broken", ("rcframe_commands",))
 
 
 def test_installing_plugins_changes_no_bit_of_a_run_that_does_not_name_them(

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from torch import nn
 
-from rcframe.api import NeuronModel, Teacher
+from rcframe.api import Model, NeuronModel, Teacher
+from rcframe.builtins.vouch import check_vouched
+from rcframe.choice import parse_choice
 from rcframe.errors import RequestError
 from rcframe.networks.surgery import resize_to
 from rcframe.networks.weights import Architecture, load_weights, read_architecture, read_weights
@@ -71,10 +73,27 @@ def load_network(path: Path, run: Run) -> nn.Module:
             f"`{path}` was trained on images {saved.shape} with {saved.classes} classes, but data set "
             f"`{run.info.name}` has images {run.info.shape} and {len(run.info.classes)} classes. Use the same --data."
         )
-    network = run.network("saved", saved.model)
-    if saved.neuron:
-        network = run.make(NeuronModel, saved.neuron).convert(network)  # type: ignore[type-abstract]
+    try:
+        network = _built(saved, run)
+    except RequestError as error:
+        raise RequestError(f"The network in `{path}` cannot be built: {error}") from error
     tensors = read_weights(path)
     resize_to(network, tensors)
     load_weights(network, tensors, str(path))
     return network
+
+
+def _built(saved: Architecture, run: Run) -> nn.Module:
+    """Build the network that a file describes, of parts that a file may choose."""
+    choice = parse_choice(saved.model, "model")
+    check_vouched(choice, run.make(Model, choice), run.make(Model, run.model))  # type: ignore[type-abstract]
+    neuron = _neuron(saved.neuron, run) if saved.neuron else None
+    network = run.network("saved", saved.model)
+    return neuron.convert(network) if neuron else network
+
+
+def _neuron(spec: str, run: Run) -> NeuronModel:
+    choice = parse_choice(spec, "neuron")
+    neuron = run.make(NeuronModel, choice)  # type: ignore[type-abstract]
+    check_vouched(choice, neuron, None)
+    return neuron

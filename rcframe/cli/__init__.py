@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -13,12 +14,17 @@ import rich_click as click
 from rich.console import Console
 
 from rcframe import __version__
+from rcframe.cli.cache import cache
 from rcframe.cli.check import check
 from rcframe.cli.data import data
+from rcframe.cli.import_weights import import_weights
 from rcframe.cli.new import new
+from rcframe.cli.origin import origin
 from rcframe.cli.plugins import info, plugins
 from rcframe.cli.run import run
+from rcframe.cli.watch import watch
 from rcframe.errors import RcframeError
+from rcframe.visible import visible
 
 INTERRUPTED = 130
 
@@ -57,13 +63,24 @@ def cli() -> None:
     """
 
 
-for _command in (run, plugins, info, check, new, data):
+for _command in (run, plugins, info, check, new, data, import_weights, cache, watch):
     cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 wrong request, 3 a check did not hold, 130 interrupted."""
+    _lend_streams()
     sys.exit(_exit_code(arguments))
+
+
+def _lend_streams() -> None:
+    """Give standard streams that lead nowhere to a process that was started without.
+
+    Else the first files that it opens would take their places, and what is printed would end up in them.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  # open to the end
 
 
 def _exit_code(arguments: Sequence[str] | None) -> int:
@@ -75,34 +92,70 @@ def _exit_code(arguments: Sequence[str] | None) -> int:
         )
         return result if isinstance(result, int) else 0
     except RcframeError as error:
-        _complain(str(error))
+        if error.exit_code == INTERRUPTED:
+            _ignore_interrupts()
+        _complain(str(error), error)
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return 2
-    except (KeyboardInterrupt, click.Abort):
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # an impatient second Ctrl-C must not change the exit code
-        _complain("Interrupted.")
+    except (KeyboardInterrupt, click.Abort) as error:
+        _ignore_interrupts()
+        _complain("Interrupted.", error)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        _complain(f"{error.strerror or error}{f': `{error.filename}`' if error.filename else ''}.")
+        _complain(f"{error.strerror or error}{f': `{error.filename}`' if error.filename else ''}.", error)
         return 1
     except Exception as error:
         if os.environ.get("RCFRAME_DEBUG") == "1":
             traceback.print_exc()
-        place = traceback.extract_tb(error.__traceback__)[-1]
-        text = str(error).strip().splitlines()
-        _complain(
-            f"{type(error).__name__} in {place.filename}, line {place.lineno}: {text[0] if text else 'no message'}. "
-            f"This is a bug of rcframe or of a plugin; set RCFRAME_DEBUG=1 to see the whole traceback."
-        )
+        _complain(_unexpected(error), error)
         return 1
 
 
-def _complain(text: str) -> None:
+def _ignore_interrupts() -> None:
+    """Let an impatient second Ctrl-C not change how an interrupted command ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _unexpected(error: Exception) -> str:
+    """Say what is known of an error that nobody expected."""
+    from rcframe.registry import registry
+
+    text = str(error).strip().splitlines()
+    what = text[0].rstrip(".") if text else "no message"
+    if _lacks_memory(error):
+        return f"Out of memory ({what}). Free some, choose a smaller model or data set, or another --device."
+    place = origin(error, (plugin.module.partition(".")[0] for plugin in registry().plugins))
+    return (
+        f"{type(error).__name__} in {place.file}, line {place.line}: {what}. "
+        f"This is a bug of rcframe or of a plugin; set RCFRAME_DEBUG=1 to see the whole traceback."
+    )
+
+
+def _lacks_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from rcframe.training.memory import out_of_memory
+
+    return out_of_memory(error)
+
+
+def _complain(text: str, error: BaseException) -> None:
+    """Print what went wrong, and what was noted on the way about how to go on."""
     console = Console(stderr=True, highlight=False)
-    console.print("[bold red]Error:[/] ", end="")
-    console.print(text, markup=False, soft_wrap=True)
+    # Ctrl-C reaches every process of a pipeline: nobody may be left to read this, for which `rich` would exit with 1.
+    with contextlib.suppress(OSError, SystemExit):
+        console.print("[bold red]Error:[/] ", end="")
+        for line in [text, *_notes(error)]:
+            console.print(visible(line), markup=False, soft_wrap=True)
+
+
+def _notes(error: BaseException) -> list[str]:
+    # Click puts an exception of its own in front of a KeyboardInterrupt.
+    behind = error.__cause__ or error.__context__
+    causes = [error, *([behind] if behind else [])]
+    return list(dict.fromkeys(note for cause in causes for note in getattr(cause, "__notes__", ())))

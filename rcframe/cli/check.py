@@ -32,4 +32,7 @@ def check(distribution: str) -> None:
             console.print(f"[green]passed[/] {one}", soft_wrap=True)
     if failed:
         raise CheckFailed(f"{failed} of {total} checks of `{distribution}` failed.")
+    if not total:
+        console.print(f"`{distribution}` announces no component and watches no run: there is nothing to check.")
+        return
     console.print(f"All {total} checks of `{distribution}` passed.")

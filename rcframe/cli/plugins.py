@@ -36,6 +36,7 @@ def _as_json(plugin: Plugin) -> dict[str, object]:
         "status": plugin.status,
         "error": plugin.error,
         "components": components,
+        "hooks": list(plugin.hooks),
     }
 
 
@@ -59,6 +60,15 @@ def _print_tables(found: list[Plugin]) -> None:
     for plugin in found:
         if plugin.error:
             console.print(f"[bold red]broken[/] {plugin.distribution} {plugin.version}: {escape(plugin.error)}")
+        elif acts := _acts(plugin):
+            console.print(f"[bold]{acts}[/] {plugin.distribution} {plugin.version}")
+
+
+def _acts(plugin: Plugin) -> str:
+    """Say what a plugin does by being installed, without anybody choosing it."""
+    acts = ["watches runs"] if plugin.watches else []
+    acts += ["adds commands"] if "rcframe_commands" in plugin.hooks else []
+    return " and ".join(acts)
 
 
 @click.command()

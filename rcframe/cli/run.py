@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
 
 from rcframe.cli.kinds import ComponentType
+
+if TYPE_CHECKING:
+    from rcframe.session.conduct import Outcome
+
+
+#: What may be said beside `--resume`.
+_WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "quiet")
 
 
 @click.command(context_settings={"show_default": False})
@@ -37,37 +45,91 @@ from rcframe.cli.kinds import ComponentType
 @click.option("--eval-size", type=int, help="Test images to measure on (default 0: all).")
 @click.option("--seed", type=int, help="Fixes everything random (default 0).")
 @click.option("--device", help="auto (default), cpu, cuda, cuda:1 or mps.")
+@click.option("--precision", help="Of training: fp32 (default), bf16, or fp16 on CUDA; measuring is always in fp32.")
+@click.option("--deterministic", is_flag=True, default=None, help="Refuse operations that cannot repeat exactly.")
+@click.option("--seeds", type=int, help="Repeat with so many seeds; report means, spreads and intervals (default 1).")
 @click.option("--threads", type=click.IntRange(min=1), help="Processor threads (default: 1 for small images).")
 @click.option("--data-root", help="Folder of the data files (default: RCFRAME_DATA, else the platform's data folder).")
+@click.option("--workers", type=int, help="Processes that read training images ahead (default 0).")
+@click.option("--checkpoint", type=float, help="Seconds of work between checkpoints (default 5; 0: every batch).")
+@click.option("--no-cache", is_flag=True, help="Compute everything, and share nothing with other runs.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder, as if it had not stopped."
+)
+@click.option("--despite-changes", is_flag=True, help="With --resume: go on although code or data have changed.")
 @click.option("--out", type=click.Path(path_type=Path), help="Folder to write (default: a fresh one below runs/).")
 @click.option("--format", "style", type=click.Choice(["table", "json"]), default="table", help="Form of the result.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but errors, and the JSON if asked for.")
 @click.pass_obj
 def run(
-    command: str | None, /, config: Path | None, out: Path | None, style: str, quiet: bool, **settings: object
+    command: str | None,
+    /,
+    config: Path | None,
+    out: Path | None,
+    resume: Path | None,
+    no_cache: bool,
+    despite_changes: bool,
+    style: str,
+    quiet: bool,
+    **settings: object,
 ) -> None:
     """Train a teacher and a student, then attack and certify both.
 
     Components are picked by spec strings: `name`, or `name:option=value,option=value`. CONFIG is a run.toml, such as
-    every run writes; flags are stronger.
+    every run writes; flags are stronger. A run that was stopped goes on with `--resume FOLDER`.
     """
+    from rcframe.session.conduct import Conductor
     from rcframe.session.config import make_config, read_config
-    from rcframe.session.folder import create_folder, fresh_folder
     from rcframe.session.progress import make_display
-    from rcframe.session.session import carry_out, prepare_session
+    from rcframe.session.stopping import Stop
+    from rcframe.storage.cache import default_cache
 
-    base = make_config(read_config(config)) if config else None
+    stop = Stop()
+    conductor = Conductor(
+        display=make_display(quiet),
+        cache=None if no_cache else default_cache(),
+        stop=stop,
+        despite_changes=despite_changes,
+    )
     given = {name: value for name, value in settings.items() if value is not None and value != ()}
-    session = prepare_session(make_config(given, base), command or "rcframe run")
-    folder = create_folder(out) if out else fresh_folder(session.config)
-    report = carry_out(session, make_display(quiet), folder)
+    if resume:
+        _refuse_settings(config)
+        with stop.listening():
+            outcome = conductor.resume(resume)
+    else:
+        base = make_config(read_config(config)) if config else None
+        with stop.listening():
+            outcome = conductor.start(make_config(given, base), command or "rcframe run", out, fresh=True)
+    if outcome.is_main:
+        _show(outcome, style, quiet)
+
+
+def _refuse_settings(config: Path | None) -> None:
+    """A run that goes on takes its settings from its folder: other ones would make it another run.
+
+    What stands in the environment is not meant for this run in particular and is passed over.
+    """
+    from click import get_current_context
+    from click.core import ParameterSource
+
+    from rcframe.errors import RequestError, listed
+
+    context = get_current_context()
+    typed = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    names = [f"--{name.replace('_', '-')}" for name in typed if name not in _WITH_RESUME]
+    names += [f"`{config}`"] if config else []
+    if names:
+        raise RequestError(f"A resumed run keeps the settings it was started with: leave out {listed(names)}.")
+
+
+def _show(outcome: Outcome, style: str, quiet: bool) -> None:
     if style == "json":
-        click.echo(report.to_json(), nl=False)
+        click.echo(outcome.result.to_json(), nl=False)
         return
     if quiet:
         return
     from rich.console import Console
 
     console = Console()
-    console.print(report)
-    console.print(f"Written to {folder.path}", highlight=False, soft_wrap=True)
+    console.print(outcome.result)
+    console.print(f"Written to {outcome.folder}", highlight=False, soft_wrap=True)

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from functools import partial
 
+import attrs
 import torch
 from torch import Tensor
 
-from rcframe.data.augment import augment as change
+from rcframe.data.augment import Part, augment as change
 from rcframe.data.images import Batch, Images
+from rcframe.data.workers import fetched_ahead
 from rcframe.errors import RequestError
 from rcframe.seeding import generator
 
 _CPU = torch.device("cpu")
+#: A batch holds at least so many images for each process: batch norm cannot normalise one image.
+_LEAST = 2
+
+
+@attrs.frozen
+class Shard:
+    """What one of several processes that train together sees: its part of every batch, number `index` of `count`."""
+
+    index: int = 0
+    count: int = 1
+
+    def __attrs_post_init__(self) -> None:
+        if not 0 <= self.index < self.count:
+            raise ValueError(f"expected a shard from 0 to below {self.count}, got {self.index}")
+
+    def part(self, whole: int) -> Part:
+        """Return which images of a batch of `whole` are this shard's; sizes differ by at most one, larger first.
+
+        A batch with too few images to be shared is done whole by every process.
+        """
+        if whole < _LEAST * self.count:
+            return Part(0, whole, whole)
+        each, more = divmod(whole, self.count)
+        begin = self.index * each + min(self.index, more)
+        return Part(begin, begin + each + (self.index < more), whole)
 
 
 class Batches:
     """Batches of `images`: every image once per epoch, in an order fixed by seed and epoch.
 
-    No global random generator is touched, and an epoch can be entered at any batch.
+    No global random generator is touched, and an epoch can be entered at any batch. With a shard, `size` is that of the
+    whole batch, of which this process gets its part. With workers, so many processes fetch ahead, the same bits.
     """
 
     def __init__(
@@ -29,25 +59,42 @@ class Batches:
         augment: tuple[str, ...] = (),
         device: torch.device = _CPU,
         shuffle: bool = True,
+        shard: Shard = Shard(),
+        workers: int = 0,
     ) -> None:
         if size < 1:
             raise RequestError(f"The batch size is {size}, but a batch holds at least one image: ask for 1 or more.")
+        if workers < 0:
+            raise RequestError(f"{workers} data workers were asked for: ask for 0 or more.")
         self.images, self.size, self.seed = images, size, seed
         self.augment, self.device, self.shuffle = augment, device, shuffle
+        self.shard, self.workers = shard, workers
+        self._moves = device.type != "cpu"
+        if size < _LEAST * shard.count and shard.count > 1:
+            raise RequestError(
+                f"The batch size is {size}, but {shard.count} processes share every batch and each needs {_LEAST} "
+                f"images or more: ask for {_LEAST * shard.count} or more, or start fewer processes."
+            )
 
     def __len__(self) -> int:
         """Count the batches of one epoch."""
         count, rest = divmod(len(self.images), self.size)
-        # A single image left over joins the batch before it: batch norm cannot normalise one image.
-        return count + (rest > 1 or (rest == 1 and count == 0))
+        # The same for any number of processes, so that they see the batches that one would see.
+        return count + (rest >= _LEAST or (rest > 0 and count == 0))
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of `epoch` from position `start` on."""
-        order, count = self._order(epoch), len(self)
-        for position in range(start, count):
-            begin = position * self.size
-            end = len(order) if position == count - 1 else begin + self.size
-            yield self._batch(order[begin:end], epoch, position)
+        with closing(self._on_cpu(epoch, range(start, len(self)))) as batches:
+            for position, batch in enumerate(batches, start):
+                # Changed on the device with and without workers, since its rounding may differ from the CPU's.
+                yield self._changed(batch.to(self.device), epoch, position) if self._moves else batch
+
+    def _on_cpu(self, epoch: int, positions: range) -> Generator[Batch, None, None]:
+        fetch = partial(self._batch, self._order(epoch), epoch)
+        if not self.workers:
+            return (fetch(position) for position in positions)
+        randomness = generator(self.seed, "workers", epoch)
+        return fetched_ahead(fetch, positions, self.workers, randomness, pin=self.device.type == "cuda")
 
     def _order(self, epoch: int) -> Tensor:
         count = len(self.images)
@@ -55,20 +102,25 @@ class Batches:
             return torch.arange(count)
         return torch.randperm(count, generator=generator(self.seed, "order", epoch))
 
-    def _batch(self, index: Tensor, epoch: int, position: int) -> Batch:
-        batch = self.images.fetch(index)
-        if self.device != _CPU:
-            batch = _moved(batch, self.device)
-        if self.augment and batch.x is not None:
-            randomness = generator(self.seed, "augment", epoch, position)
-            batch = Batch(change(batch.x, self.augment, randomness), batch.y)
-        return batch
+    def _batch(self, order: Tensor, epoch: int, position: int) -> Batch:
+        """Return this shard of the batch at `position`; changed too, if it stays on the CPU."""
+        part = self._part(position)
+        begin = position * self.size + part.begin
+        batch = self.images.fetch(order[begin : begin + len(part)])
+        if len(part) < part.whole:
+            batch = attrs.evolve(batch, share=self.shard.count * len(part) / part.whole)
+        return batch if self._moves else self._changed(batch, epoch, position)
 
+    def _part(self, position: int) -> Part:
+        begin = position * self.size
+        end = len(self.images) if position == len(self) - 1 else begin + self.size
+        return self.shard.part(end - begin)
 
-def _moved(batch: Batch, device: torch.device) -> Batch:
-    x = None if batch.x is None else batch.x.to(device, non_blocking=True)
-    y = None if batch.y is None else batch.y.to(device, non_blocking=True)
-    return Batch(x, y)
+    def _changed(self, batch: Batch, epoch: int, position: int) -> Batch:
+        if not self.augment or batch.x is None:
+            return batch
+        randomness = generator(self.seed, "augment", epoch, position)
+        return attrs.evolve(batch, x=change(batch.x, self.augment, randomness, self._part(position)))
 
 
 class NoData:

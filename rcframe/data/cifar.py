@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import attrs
 import torch
 
+from rcframe.data.archives import fetch_archive
 from rcframe.data.cifar_files import SHAPE, read_binary, read_pickled
 from rcframe.data.files import Layout, check_labels, damaged
 from rcframe.data.images import DataInfo, Dataset, TensorImages
@@ -100,7 +101,7 @@ class Cifar100(CifarSource):
         """Download and unpack the Python version."""
         from torchvision.datasets import CIFAR100
 
-        CIFAR100(root, download=True)
+        fetch_archive(CIFAR100.url, CIFAR100.tgz_md5, root)
 
 
 @component
@@ -126,7 +127,7 @@ class Cifar10(CifarSource):
         """Download and unpack the Python version."""
         from torchvision.datasets import CIFAR10
 
-        CIFAR10(root, download=True)
+        fetch_archive(CIFAR10.url, CIFAR10.tgz_md5, root)
 
     def read(self, root: Path, layout: Layout) -> Dataset:
         """Return the data set, held in memory, with the extra images if asked."""

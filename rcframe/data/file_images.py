@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from rcframe.data.digests import combined, tensor_digest
 from rcframe.data.images import Batch, Images
 from rcframe.errors import RequestError, RunFailed
 
@@ -28,6 +30,7 @@ class FileImages(Images):
         self.files = tuple(files)
         self.size = size
         self._y = y.long()
+        self._fingerprint = ""
 
     def __len__(self) -> int:
         return len(self.files)
@@ -51,6 +54,28 @@ class FileImages(Images):
         x = pixels.permute(0, 3, 1, 2).contiguous().float().div_(255)
         return Batch(x, self._y[index])
 
+    def fingerprint(self) -> str:
+        """Return a hash of names below the common folder, sizes and times of the files, labels and side.
+
+        The files are looked at once, on the first call, and not opened: reading a million of them takes too long.
+        """
+        if not self._fingerprint:
+            files = combined(*(part for file in _looks(self.files) for part in file))
+            self._fingerprint = combined("files", files, tensor_digest(self._y), self.size)
+        return self._fingerprint
+
+
+def _looks(files: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Yield name, bytes and time of change in nanoseconds of each file, wherever their common folder lies."""
+    paths = [os.path.abspath(file) for file in files]
+    common = os.path.commonpath([os.path.dirname(path) for path in paths]) if paths else ""
+    for path in paths:
+        try:
+            found = os.stat(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        yield path[len(common) :].replace(os.sep, "/").lstrip("/"), found.st_size, found.st_mtime_ns
+
 
 def decode(file: str, size: int) -> Tensor:
     """Return the middle square of an image file, scaled to (size, size, 3), as uint8."""
@@ -61,12 +86,18 @@ def decode(file: str, size: int) -> Tensor:
             colour = _eight_bits(image).convert("RGB")
     # A damaged image fails in whatever its decoder trips over, so every failure means the same.
     except Exception as error:
-        raise RunFailed(f"The image `{file}` cannot be read ({error}). Replace or remove the file.") from error
+        raise _unreadable(file, error) from error
     side = min(colour.size)
     left, top = (colour.width - side) // 2, (colour.height - side) // 2
     # Cut before scaling: the filter would reach for pixels beyond a mere box.
     square = colour.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(square))
+
+
+def _unreadable(file: str, error: Exception) -> RunFailed:
+    if isinstance(error, FileNotFoundError):
+        return RunFailed(f"The image `{file}` is gone, but the data set was loaded with it. Put the file back.")
+    return RunFailed(f"The image `{file}` cannot be read ({error}). Replace or remove the file.")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

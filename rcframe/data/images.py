@@ -8,8 +8,12 @@ import attrs
 import torch
 from torch import Tensor
 
+from rcframe.data.digests import LastingDigest, combined, tensor_digest
 from rcframe.errors import RequestError
 from rcframe.options import Number
+
+#: Images fetched at a time for a fingerprint.
+_FETCHED = 256
 
 
 @attrs.frozen
@@ -18,6 +22,9 @@ class Batch:
 
     x: Tensor | None = None
     y: Tensor | None = None
+    #: When several processes share a batch: their number times the share of the images that is here. The mean over the
+    #: processes of `share` times the mean loss of the images here is then the mean loss of the whole batch.
+    share: float = 1.0
 
     @property
     def images(self) -> Tensor:
@@ -30,6 +37,18 @@ class Batch:
         """The labels, for a method that declared it reads them."""
         assert self.y is not None, "this method did not declare `data = Data.LABELLED`, so its batches carry no labels"
         return self.y
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        x = None if self.x is None else self.x.to(device, non_blocking=True)
+        y = None if self.y is None else self.y.to(device, non_blocking=True)
+        return attrs.evolve(self, x=x, y=y)
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory, from which a copy to a GPU runs beside other work."""
+        x = None if self.x is None else self.x.pin_memory()
+        y = None if self.y is None else self.y.pin_memory()
+        return attrs.evolve(self, x=x, y=y)
 
 
 @attrs.frozen
@@ -72,6 +91,17 @@ class Images(ABC):
         """Return the first `count` images, or all if there are fewer."""
         return self.fetch(torch.arange(min(count, len(self))))
 
+    def fingerprint(self) -> str:
+        """Return a hash of the content, the same in every process; stages found in the cache are told apart by it.
+
+        This one fetches every image: override it for a set that is large or slow to read.
+        """
+        digests: list[str | None] = []
+        for start in range(0, len(self), _FETCHED):
+            batch = self.fetch(torch.arange(start, min(start + _FETCHED, len(self))))
+            digests += [None if part is None else tensor_digest(part) for part in (batch.x, batch.y)]
+        return combined("images", len(self), *digests)
+
 
 class TensorImages(Images):
     """Images held in memory: `x` (N, C, H, W), uint8 in 0..255 or float in [0, 1]; `y` (N,) or None."""
@@ -81,6 +111,7 @@ class TensorImages(Images):
             raise ValueError(f"expected images (N, C, H, W) and labels (N,), got {tuple(x.shape)} and {y}")
         self.x = x
         self._y = None if y is None else y.long()
+        self._pixels, self._labels = LastingDigest(), LastingDigest()
 
     def __len__(self) -> int:
         return len(self.x)
@@ -95,6 +126,14 @@ class TensorImages(Images):
         x = self.x[index]
         x = x.float().div_(255) if x.dtype == torch.uint8 else x.float()
         return Batch(x, None if self._y is None else self._y[index])
+
+    def fingerprint(self) -> str:
+        """Return a hash of pixels and labels."""
+        # What a subclass makes of the pixels when they are fetched is content too.
+        if type(self).fetch is not TensorImages.fetch:
+            return super().fingerprint()
+        labels = None if self._y is None else self._labels.of(self._y)
+        return combined("tensors", self._pixels.of(self.x), labels)
 
 
 class Subset(Images):
@@ -116,6 +155,10 @@ class Subset(Images):
         """Return the images at `index` (B,)."""
         return self._images.fetch(self._index[index])
 
+    def fingerprint(self) -> str:
+        """Return a hash of the other set and of which of its images these are."""
+        return combined("subset", self._images.fingerprint(), tensor_digest(self._index.long()))
+
 
 class Unlabelled(Images):
     """Another set without its labels: they cannot be read through this view."""
@@ -134,6 +177,10 @@ class Unlabelled(Images):
     def fetch(self, index: Tensor) -> Batch:
         """Return the images at `index` (B,)."""
         return Batch(self._images.fetch(index).x)
+
+    def fingerprint(self) -> str:
+        """Return a hash of the other set, and that its labels are hidden."""
+        return combined("unlabelled", self._images.fingerprint())
 
 
 @attrs.frozen

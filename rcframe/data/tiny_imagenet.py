@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 
+from rcframe.data.archives import fetch_archive
 from rcframe.data.file_images import FileImages, check_headers, image_files
 from rcframe.data.files import Layout, damaged
 from rcframe.data.images import DataInfo, Dataset
@@ -36,9 +37,7 @@ class TinyImageNet(PublishedSource):
 
     def fetch(self, root: Path) -> None:
         """Download and unpack the archive."""
-        from torchvision.datasets.utils import download_and_extract_archive
-
-        download_and_extract_archive(_ARCHIVE, str(root), md5=_ARCHIVE_MD5)
+        fetch_archive(_ARCHIVE, _ARCHIVE_MD5, root)
 
     def read(self, root: Path, layout: Layout) -> Dataset:
         """Return the data set; images stay in their files."""

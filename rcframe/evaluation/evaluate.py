@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
@@ -14,8 +14,13 @@ from rcframe.api import Attack, Certifier
 from rcframe.data.images import Images, check_pixels
 from rcframe.errors import RequestError, RunFailed
 from rcframe.evaluation.oracle import ModelOracle, Queries
+from rcframe.evaluation.tally import Tally
 from rcframe.evaluation.threat import Threat
 from rcframe.networks.modes import evaluating, parameters_fixed
+from rcframe.storage.keeper import Keeper
+from rcframe.training.compute import Compute
+from rcframe.training.memory import free_memory, out_of_memory
+from rcframe.training.randomness import seeded
 
 #: Images per batch when predicting or attacking, and when certifying, which needs far more memory per image.
 PREDICT_BATCH = 256
@@ -80,8 +85,9 @@ def attack_batch(
         # Copies, so that an attack that works in place cannot move the centre of its own ball.
         try:
             proposal: object = attack.craft(oracle, x.clone(), y.clone(), threat)
-        except (IndexError, RuntimeError):
-            _check_classes(y, model(x).shape[1])
+        except (IndexError, RuntimeError) as error:
+            if not out_of_memory(error):
+                _check_classes(y, model(x).shape[1])
             raise
     return threat.project(_proposed(proposal, x, _name(attack)).to(x.dtype), x)
 
@@ -109,8 +115,9 @@ def certify_batch(certifier: Certifier, model: nn.Module, x: Tensor, y: Tensor, 
     with evaluating(model):
         try:
             margins = certifier.margins(model, x, y, threat)
-        except (IndexError, RuntimeError):
-            _check_classes(y, model(x).shape[1])
+        except (IndexError, RuntimeError) as error:
+            if not out_of_memory(error):
+                _check_classes(y, model(x).shape[1])
             raise
     if margins.dim() != 2 or len(margins) != len(x):
         raise RunFailed(f"`{_name(certifier)}` returned margins {tuple(margins.shape)} for {len(x)} images.")
@@ -149,56 +156,100 @@ def _name(component: object) -> str:
     return type(component).__name__
 
 
-def batches_of(images: Images, count: int, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield `count` images with labels, `size` at a time, the last batch as short as it is.
-
-    They are spread evenly over the whole set, since a set may be sorted by class.
-    """
-    for index in torch.split(_spread(images, count), size):
-        batch = images.fetch(index)
-        yield batch.images.to(device), batch.labels.to(device)
-
-
-def _spread(images: Images, count: int) -> Tensor:
-    """Return `count` places (count,), spread evenly over a set."""
+def spread(images: Images, count: int) -> Tensor:
+    """Return `count` places (count,), spread evenly over a set, which may be sorted by class."""
     return torch.arange(count) * len(images) // max(count, 1)
+
+
+#: Says of images (B, C, H, W) with labels (B,) which are right (B,).
+Judge = Callable[[Tensor, Tensor], Tensor]
 
 
 @attrs.frozen(kw_only=True)
 class Evaluator:
-    """Measures models on `count` test images."""
+    """Measures models on `count` test images, shared among the processes of `compute`."""
 
     images: Images
     count: int
-    device: torch.device
+    seed: int = 0
+    compute: Compute = attrs.field(factory=Compute)
+    keeper: Keeper = attrs.field(factory=Keeper)
+    #: Told how many further images are done.
     progress: Callable[[int], None] = lambda images: None
+    #: Told what the user should know.
+    say: Callable[[str], None] = lambda text: None
 
     def unseen(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Name the classes that none of the images has."""
         labels = self.images.labels
-        seen = set() if labels is None else set(labels[_spread(self.images, self.count)].tolist())
+        seen = set() if labels is None else set(labels[spread(self.images, self.count)].tolist())
         return tuple(name for label, name in enumerate(classes) if label not in seen)
 
-    def clean(self, module: nn.Module) -> Tensor:
+    def clean(self, module: nn.Module, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) the model gets right."""
-        return self._collect(lambda x, y: predict(module, x) == y, PREDICT_BATCH)
+        return self._collect(lambda x, y: predict(module, x) == y, PREDICT_BATCH, tally or self.tally("clean"))
 
-    def attacked(self, module: nn.Module, attack: Attack, threat: Threat, queries: Queries) -> Tensor:
+    def attacked(self, module: nn.Module, attack: Attack, threat: Threat, tally: Tally | None = None) -> Tensor:
         """Return which attacked images (n,) the model still gets right, by the kernel's own prediction on them."""
-        return self._collect(
-            lambda x, y: predict(module, attack_batch(attack, module, x, y, threat, queries)) == y, PREDICT_BATCH
-        )
+        used = tally or self.tally(_name(attack))
 
-    def certified(self, module: nn.Module, certifier: Certifier, threat: Threat) -> Tensor:
+        def judge(x: Tensor, y: Tensor) -> Tensor:
+            return predict(module, attack_batch(attack, module, x, y, threat, used.queries)) == y
+
+        return self._collect(judge, PREDICT_BATCH, used)
+
+    def certified(self, module: nn.Module, certifier: Certifier, threat: Threat, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) are proved right everywhere within the threat."""
-        with torch.no_grad():
-            return self._collect(
-                lambda x, y: certified(certify_batch(certifier, module, x, y, threat), y), CERTIFY_BATCH
-            )
 
-    def _collect(self, judge: Callable[[Tensor, Tensor], Tensor], size: int) -> Tensor:
-        parts = []
-        for x, y in batches_of(self.images, self.count, size, self.device):
-            parts.append(judge(x, y).cpu())
-            self.progress(len(x))
-        return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.bool)
+        def judge(x: Tensor, y: Tensor) -> Tensor:
+            with torch.no_grad():
+                return certified(certify_batch(certifier, module, x, y, threat), y)
+
+        return self._collect(judge, CERTIFY_BATCH, tally or self.tally(_name(certifier)))
+
+    def tally(self, name: str, *, stream: str | None = None, determined_by: Mapping[str, str] | None = None) -> Tally:
+        """Return an empty tally for these images."""
+        return Tally(name, self.count, determined_by, self.compute, stream=name if stream is None else stream)
+
+    def _collect(self, judge: Judge, size: int, tally: Tally) -> Tensor:
+        """Judge all images, `size` at a time; process i of n takes every n-th batch, starting with the i-th."""
+        places = spread(self.images, self.count)
+        piece = size
+        with self.keeper.keeping(tally) as finished:
+            if finished:
+                self.progress(self.count)
+            for first in [] if finished else range(0, self.count, size * self.compute.count):
+                start = first + size * self.compute.index
+                end = min(start + size, self.count)
+                if start < end and not tally.judged(start, end):
+                    piece = self._judge(judge, places, start, end, piece, tally)
+                self.progress(min(size * self.compute.count, self.count - first))
+                self.keeper.progressed(tally)
+        return tally.read()
+
+    def _judge(self, judge: Judge, places: Tensor, start: int, end: int, piece: int, tally: Tally) -> int:
+        """Judge the images from `start` to `end` in pieces that fit into memory; return how large those are."""
+        while start < end:
+            index = places[start : min(start + piece, end)]
+            before = attrs.astuple(tally.queries)
+            try:
+                # Of their own seed, so that neither the batches before nor the process decide the random numbers.
+                with seeded(self.seed, "measure", tally.stream, start):
+                    batch = self.images.fetch(index)
+                    right = judge(batch.images.to(self.compute.device), batch.labels.to(self.compute.device))
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                if len(index) == 1:
+                    raise RunFailed(
+                        f"There is no memory to measure `{tally.name}` on even one image. Free some, "
+                        f"choose a smaller model, or leave this measurement out."
+                    ) from error
+                tally.queries.images, tally.queries.gradient_images, tally.queries.calls = before
+                piece = len(index) // 2
+                free_memory()
+                self.say(f"Out of memory on {len(index)} images: `{tally.name}` goes on with {piece} at a time.")
+                continue
+            tally.note(start, right)
+            start += len(index)
+        return piece

@@ -25,7 +25,7 @@ _AUXILIARY = ("googlenet", "inception_v3")
 class TorchvisionModel(Model):
     """A classification network of torchvision, freshly initialised."""
 
-    network: str = option(default="resnet18", help="The name torchvision knows it by.", positional=True)
+    network: str = option(default="resnet18", help="The name torchvision knows it by.", positional=True, lookup=True)
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the network with as many outputs as the data set has classes, and its normalisation."""
@@ -44,7 +44,7 @@ class TorchvisionModel(Model):
 class TimmModel(Model):
     """A network of timm, freshly initialised, for any number of channels."""
 
-    network: str = option(default="resnet18", help="The name timm knows it by.", positional=True)
+    network: str = option(default="resnet18", help="The name timm knows it by.", positional=True, lookup=True)
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the network with as many outputs as the data set has classes, and its normalisation."""

@@ -38,13 +38,13 @@ class OwnModel(Model):
 
     def build(self, info: DataInfo) -> nn.Module:
         """Return the user's network for a data set."""
-        with _importable_here():
+        with importable_here():
             network = _call(_find(self.function), self.function, info)
         return Normalized(network, info.mean, info.std) if self.normalize else network
 
 
 @contextmanager
-def _importable_here() -> Iterator[None]:
+def importable_here() -> Iterator[None]:
     """Let modules be imported from the current directory for a while."""
     here = os.getcwd()
     sys.path.insert(0, here)

@@ -55,7 +55,10 @@ def resize_to(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
             continue
         for name, tensor in [*layer.named_parameters(), *layer.named_buffers()]:
             saved = tensors.get(f"{layer_name}.{name}")
-            if saved is not None and saved.shape != tensor.shape and saved.dim() == tensor.dim():
+            # Whole numbers cannot be trained; they are refused with a reason when the weights are loaded.
+            if saved is None or saved.is_floating_point() != tensor.is_floating_point():
+                continue
+            if saved.shape != tensor.shape and saved.dim() == tensor.dim():
                 _replace(layer, name, saved.to(tensor.device, copy=True), tensor.requires_grad)
         _tell_sizes(layer)
 

@@ -29,6 +29,7 @@ from rcframe.evaluation.threat import make_threat
 from rcframe.networks.modes import evaluating
 from rcframe.registry import registry
 from rcframe.session.config import DEFAULT_MODEL, RunConfig
+from rcframe.training.compute import Compute
 from rcframe.training.context import Run
 
 
@@ -101,15 +102,23 @@ class Assembly:
     student: nn.Module
 
 
-def assemble(config: RunConfig, parts: Parts, dataset: Dataset, device: torch.device) -> Assembly:
+def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute) -> Assembly:
     """Build the networks and check every part against every other, or refuse with the reason."""
     _check_access(config, parts)
     _check_norms(config, parts)
-    run = Run(role="teacher", seed=config.seed, device=device, dataset=dataset, model=config.model)
+    run = Run(
+        role="teacher",
+        seed=config.seed,
+        compute=compute,
+        workers=config.workers,
+        dataset=dataset,
+        model=config.model,
+    )
     student_run = Run(
         role="student",
         seed=config.seed,
-        device=device,
+        compute=compute,
+        workers=config.workers,
         dataset=dataset,
         model=config.student_model or config.model,
         level=max(strategy.data for strategy in parts.students),
@@ -184,13 +193,11 @@ def _gradient_gap(attack: Attack, network: nn.Module, run: Run) -> str | None:
     return None if logits.requires_grad else "no gradient leads from its outputs back to the image"
 
 
-def refuse_with_alternative(
-    refusal: Refusal, config: RunConfig, dataset: Dataset, device: torch.device
-) -> RequestError:
+def refuse_with_alternative(refusal: Refusal, config: RunConfig, dataset: Dataset, compute: Compute) -> RequestError:
     """Return the refusal with the nearest combination that would run added, found by trying."""
     for words, changed in _alternatives(refusal, config):
         try:
-            assemble(changed, build_parts(changed), dataset, device)
+            assemble(changed, build_parts(changed), dataset, compute)
         except RequestError:
             continue
         return RequestError(f"{refusal} Nearest that would run: {words}.")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import attrs
 import tomlkit
 
 from rcframe.access import parse_access
-from rcframe.api import Component, Norm
+from rcframe.api import Component, Norm, Precision
 from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.errors import RequestError, listed, nearest
 from rcframe.options import Number, Value, values_of
@@ -51,6 +52,15 @@ class RunConfig:
     device: str = "auto"
     #: Processor threads; None takes one for small images and torch's own choice for others.
     threads: int | None = None
+    precision: Precision = "fp32"
+    #: Refuse every operation that has no deterministic implementation.
+    deterministic: bool = False
+    #: Processes that fetch and change training images ahead.
+    workers: int = 0
+    #: Seconds of work after which its state is written, 0 after every batch.
+    checkpoint: float = 5.0
+    #: How many seeds to repeat the run with, counted up from `seed`.
+    seeds: int = 1
     #: Where data files belong; None means `RCFRAME_DATA` or the platform's data folder.
     data_root: str | None = None
 
@@ -58,9 +68,14 @@ class RunConfig:
 #: The part of `RunConfig` each kind fills, and whether it holds one component or several.
 _ONE = {"data": "data", "model": "model", "student_model": "model", "teacher": "teacher", "neuron": "neuron"}
 _MANY = {"student": "students", "pruner": "pruners", "attack": "attacks", "certifier": "certifiers"}
-_PLAIN = ("access", "budget", "eps", "norm", "eval_size", "seed", "device", "threads", "data_root")
-#: Written by a finished run for the reader; ignored when the file is run again.
-_INFORMATION = ("rcframe", "versions", "environment")
+_COUNTS = ("seed", "seeds", "eval_size", "budget", "threads", "workers")
+_TEXTS = ("access", "norm", "device", "precision", "data_root")
+_SWITCHES = ("deterministic",)
+_SECONDS = ("checkpoint",)
+_PLAIN = (*_TEXTS, "eps", *_COUNTS, *_SWITCHES, *_SECONDS)
+#: Written by a run for the reader; ignored when the file is run again.
+_INFORMATION = ("format", "command", "typed", "versions", "environment")
+_FORMAT = 1
 
 
 def make_config(given: Mapping[str, object], base: RunConfig | None = None) -> RunConfig:
@@ -111,14 +126,29 @@ def as_choice(chosen: Chosen, kind: str) -> Choice:
 def _plain(key: str, value: object) -> object:
     if key == "eps":
         return _eps(value)
-    if key in ("seed", "eval_size", "budget", "threads"):
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise RequestError(f"`{key}` is {value!r}, but it must be a whole number of 0 or more.")
+    if key in _COUNTS:
+        least = 1 if key in ("seeds", "threads") else 0
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise RequestError(f"`{key}` is {value!r}, but it must be a whole number of {least} or more.")
         return value
+    if key in _SWITCHES:
+        if not isinstance(value, bool):
+            raise RequestError(f"`{key}` is {value!r}, but it must be true or false.")
+        return value
+    if key in _SECONDS:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise RequestError(f"`{key}` is {value!r}, but it must be a number of seconds, 0 for every batch.")
+        return float(value)
     if not isinstance(value, str):
         raise RequestError(f"`{key}` is {value!r}, but it must be text.")
-    if key == "norm" and value not in ("linf", "l2"):
-        raise RequestError(f"No norm `{value}`. Norms: linf, l2.")
+    return _known(key, value)
+
+
+def _known(key: str, value: str) -> str:
+    """Refuse a word where only some are possible."""
+    words = {"norm": get_args(Norm), "precision": get_args(Precision)}.get(key)
+    if words is not None and value not in words:
+        raise RequestError(f"No {key} `{value}`.{nearest(value, words)} Known: {listed(words)}.")
     return value
 
 
@@ -145,20 +175,42 @@ def label(config: RunConfig, components: Mapping[str, Sequence[Component]]) -> R
     return attrs.evolve(config, **changes)
 
 
+def typed(config: RunConfig) -> dict[str, list[str]]:
+    """Return the spec strings of all components as the user wrote them, by setting."""
+    ones = {key: [str(choice)] for key in _ONE if (choice := getattr(config, key))}
+    return ones | {key: list(map(str, getattr(config, name))) for key, name in _MANY.items() if getattr(config, name)}
+
+
+def as_typed(config: RunConfig, words: Mapping[str, Sequence[str]]) -> RunConfig:
+    """Let components show as the user once wrote them, so that a run that goes on keeps the names of its parts."""
+
+    def named(key: str, choices: Sequence[Choice]) -> tuple[Choice, ...]:
+        return tuple(attrs.evolve(choice, text=text) for choice, text in zip(choices, words.get(key, ()), strict=True))
+
+    changes: dict[str, Any] = {key: named(key, [choice])[0] for key in _ONE if (choice := getattr(config, key))}
+    changes |= {name: named(key, choices) for key, name in _MANY.items() if (choices := getattr(config, name))}
+    return attrs.evolve(config, **changes)
+
+
 def read_config(path: Path) -> dict[str, object]:
     """Read a `run.toml`."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RequestError(f"Cannot read the configuration `{path}`: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"`{path}` is not valid TOML: {error}.") from error
+    version = document.get("format", _FORMAT)
+    if not isinstance(version, int) or version > _FORMAT:
+        raise RequestError(f"`{path}` was written by a newer rcframe (format {version}): upgrade to run it.")
+    return document
 
 
 def write_config(config: RunConfig, components: Mapping[str, Sequence[Component]], facts: Mapping[str, object]) -> str:
     """Return the TOML that repeats a run: every option of every component spelled out, then facts for the reader."""
     document = tomlkit.document()
     document.add(tomlkit.comment("Repeat this run with: rcframe run run.toml"))
+    document.add("format", _FORMAT)
     for key in _PLAIN:
         value = getattr(config, key)
         if value is not None:

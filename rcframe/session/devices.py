@@ -1,4 +1,4 @@
-"""Choosing a device, and how many processor threads to use."""
+"""Choosing a device, a precision and processor threads, and holding torch to exact repetition."""
 
 from __future__ import annotations
 
@@ -8,22 +8,64 @@ from contextlib import contextmanager
 
 import torch
 
+from rcframe.api import Precision
 from rcframe.errors import RequestError
+from rcframe.training.compute import Accelerated, Compute
 
 #: Images with fewer numbers than this are so quickly done that threads would mostly wait for each other.
 _SMALL_IMAGE = 1024
+#: Without this, matrix products on a GPU may add up in another order each time.
+_CUBLAS = ("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def make_compute(device: str, precision: Precision) -> Compute:
+    """Return where a run trains; `torchrun` says in the environment how many processes there are."""
+    chosen = resolve_device(device)
+    if precision == "fp32" and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return Compute(chosen)
+    return Accelerated(chosen, precision)
+
+
+def resolve_threads(asked: int | None, numbers_per_image: int) -> int:
+    """Return how many processor threads to use: one for small images, unless the user or OMP_NUM_THREADS says more."""
+    small = numbers_per_image < _SMALL_IMAGE and "OMP_NUM_THREADS" not in os.environ
+    return asked or (1 if small else torch.get_num_threads())
 
 
 @contextmanager
-def threads_for(asked: int | None, numbers_per_image: int) -> Iterator[None]:
-    """Use `asked` processor threads for a while; None takes one for small images, unless OMP_NUM_THREADS says more."""
+def threads(count: int) -> Iterator[None]:
+    """Use `count` processor threads for a while."""
     before = torch.get_num_threads()
-    small = numbers_per_image < _SMALL_IMAGE and "OMP_NUM_THREADS" not in os.environ
-    torch.set_num_threads(asked or (1 if small else before))
+    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def determinism(strict: bool) -> Iterator[None]:
+    """Refuse, for a while, every operation whose result may differ from one time to the next."""
+    if not strict:
+        yield
+        return
+    before = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    os.environ.setdefault(*_CUBLAS)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+def nondeterministic_operation(error: BaseException) -> str | None:
+    """Return the operation that strict determinism refused, if that is what an error says."""
+    text = str(error)
+    if isinstance(error, RuntimeError) and "does not have a deterministic implementation" in text:
+        return text.split(" does not have", 1)[0].strip()
+    return None
 
 
 def resolve_device(asked: str) -> torch.device:

@@ -1,16 +1,16 @@
-"""The folder of a run: `run.toml`, `report.json`, `metrics.jsonl`, `log.txt` and the weights of both models."""
+"""The folder of a run: what was asked, how it went, what came out, and what is needed to go on."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import json
-import logging
-import os
 import platform
-import time
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import attrs
 import torch
@@ -19,31 +19,35 @@ from torch import nn
 from rcframe.errors import RequestError, RunFailed
 from rcframe.files import write_text
 from rcframe.networks.weights import Architecture, save_network
-from rcframe.session.config import RunConfig, write_config
+from rcframe.session.config import RunConfig, typed, write_config
+from rcframe.session.layout import RunFiles, refuse_unless_begun
 from rcframe.session.report import Report
 from rcframe.session.versions import versions_used
-from rcframe.training.monitor import Monitor
+from rcframe.storage.locks import locked_or_refused
 
 if TYPE_CHECKING:
     from rcframe.session.session import Session
-    from rcframe.training.stage import Stage
 
 
 @attrs.frozen
-class RunFolder:
-    """An open run folder."""
+class RunFolder(RunFiles):
+    """The folder of a run that has begun. It comes into being with its configuration, or not at all."""
 
-    path: Path
+    def reserved(self) -> AbstractContextManager[None]:
+        """Keep other processes from working on this run."""
+        return locked_or_refused(self.lock, f"Another process is working on the run in `{self.path}`.")
 
-    def write_config(self, session: Session) -> None:
-        """Write the configuration that repeats the run."""
-        environment = {
-            "device": str(session.device),
-            "threads": torch.get_num_threads(),
-            "platform": platform.platform(),
-        }
-        facts = {"versions": versions_used(session.config), "environment": environment}
-        write_text(self.path / "run.toml", write_config(session.config, session.parts.by_setting(), facts))
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from working on this run, and clear what a killed one left half-written."""
+        with self.reserved():
+            try:
+                self.progress.mkdir(exist_ok=True)
+                for left in [*self.path.glob(".*.tmp"), *self.progress.glob(".*.tmp")]:
+                    left.unlink(missing_ok=True)
+            except OSError as error:
+                raise RunFailed(f"The folder `{self.path}` cannot be written: {error.strerror}.") from error
+            yield
 
     def save_teacher(self, module: nn.Module, architecture: Architecture) -> None:
         """Save the teacher's weights."""
@@ -53,85 +57,86 @@ class RunFolder:
         """Save the student's weights."""
         save_network(self.path / "student.safetensors", module, architecture)
 
-    def write_report(self, report: Report) -> None:
-        """Write `report.json`."""
-        write_text(self.path / "report.json", report.to_json())
+    def finish(self, report: Report) -> None:
+        """Write `report.json`, after which nothing is left to go on with."""
+        write_text(self.report, report.to_json())
+        shutil.rmtree(self.progress, ignore_errors=True)
 
 
-def create_folder(path: Path) -> RunFolder:
+def create_folder(path: Path, session: Session) -> RunFolder:
     """Create the folder of a new run; one that exists already is refused, so that no run overwrites another."""
     if path.exists():
-        raise RequestError(f"The output folder `{path}` exists already. Choose another with --out, or remove it.")
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise RequestError(f"Cannot create the output folder `{path}`: {error.strerror}.") from error
-    if not os.access(path, os.W_OK):
-        raise RequestError(f"The output folder `{path}` cannot be written.")
+        raise RequestError(
+            f"The output folder `{path}` exists already. Choose another with --out, remove it, or go on with the run "
+            f"in it: rcframe run --resume {path}"
+        )
+    if not _place(path, describe(session)):
+        raise RequestError(f"The output folder `{path}` was created by somebody else just now.")
     return RunFolder(path)
 
 
-def fresh_folder(config: RunConfig, parent: Path = Path("runs")) -> RunFolder:
+def fresh_folder(session: Session, parent: Path = Path("runs")) -> RunFolder:
     """Create a folder named after the run's parts and a number that is free."""
-    parts = [config.data.name, config.teacher.name, *(choice.name for choice in config.students)]
-    parts += [choice.name for choice in (*config.pruners, config.neuron) if choice]
-    stem = "-".join(parts)
+    stem, text = _stem(session.config), describe(session)
     for number in itertools.count(1):
         path = parent / f"{stem}-{number}"
-        if not path.exists():
-            return create_folder(path)
+        if not path.exists() and _place(path, text):
+            return RunFolder(path)
     raise AssertionError
 
 
-class Journal(Monitor):
-    """Writes `metrics.jsonl`, a line per epoch, and `log.txt`."""
-
-    def __init__(self, folder: RunFolder) -> None:
-        self._metrics = _open(folder.path / "metrics.jsonl")
-        self._log = logging.FileHandler(folder.path / "log.txt", encoding="utf-8")
-        self._log.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        self._logger = logging.getLogger("rcframe")
-        self._before = (self._logger.level, self._logger.propagate)
-        self._logger.setLevel(logging.INFO)
-        self._logger.addHandler(self._log)
-        self._logger.propagate = False
-        self._started = 0.0
-
-    def stage_started(self, stage: Stage) -> None:
-        """Note the start of a stage."""
-        self._started = time.monotonic()
-        self._logger.info("stage %s: %d epochs of %d batches", stage.name, stage.epochs, len(stage.batches))
-
-    def epoch_done(self, stage: Stage, metrics: Mapping[str, float]) -> None:
-        """Write the epoch's metrics."""
-        seconds = round(time.monotonic() - self._started, 3)
-        line = {"stage": stage.name, "epoch": stage.epoch + 1, "seconds": seconds, **metrics}
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
-
-    def stage_done(self, stage: Stage) -> None:
-        """Note the end of a stage."""
-        self._logger.info("stage %s: done", stage.name)
-
-    def measuring(self, what: str, images: int) -> None:
-        """Note a measurement."""
-        self._logger.info("measuring %s on %d images", what, images)
-
-    def said(self, text: str) -> None:
-        """Keep what the user was told."""
-        self._logger.info(text)
-
-    def closed(self) -> None:
-        """Close the files and leave logging as it was."""
-        self._logger.removeHandler(self._log)
-        level, self._logger.propagate = self._before
-        self._logger.setLevel(level)
-        self._log.close()
-        self._metrics.close()
+def _stem(config: RunConfig) -> str:
+    parts = [config.data.name, config.teacher.name, *(choice.name for choice in config.students)]
+    return "-".join([*parts, *(choice.name for choice in (*config.pruners, config.neuron) if choice)])
 
 
-def _open(path: Path) -> TextIO:
+def open_folder(path: Path) -> RunFolder:
+    """Open the folder of a run that has begun."""
+    folder = RunFolder(path)
+    refuse_unless_begun(folder)
+    return folder
+
+
+def describe(session: Session) -> str:
+    """Return the configuration that repeats a run, with facts for the reader."""
+    environment = {
+        "device": str(session.compute.device),
+        "threads": torch.get_num_threads(),
+        "processes": session.compute.count,
+        "platform": platform.platform(),
+    }
+    facts = {
+        "command": session.command,
+        "typed": typed(session.config),
+        "versions": versions_used(session.config),
+        "environment": environment,
+    }
+    return write_config(session.config, session.parts.by_setting(), facts)
+
+
+def _place(path: Path, config: str) -> bool:
+    """Put a folder with its configuration at `path` in one step; False if something is there by now."""
     try:
-        return path.open("w", encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
     except OSError as error:
-        raise RunFailed(f"Cannot write `{path}`: {error.strerror}.") from error
+        # `mkdir` says of a file in its way that it exists, which helps nobody.
+        reason = "Not a directory" if isinstance(error, FileExistsError) else error.strerror
+        raise RequestError(f"Cannot create the output folder `{path}`: {reason}.") from error
+    try:
+        write_text(made / "run.toml", config)
+        made.chmod(0o755)
+        made.rename(path)
+    except OSError:
+        shutil.rmtree(made, ignore_errors=True)
+        if path.exists():
+            return False
+        raise
+    except RunFailed as error:
+        shutil.rmtree(made, ignore_errors=True)
+        # The folder in the making has a name that means nothing to the user.
+        raise RunFailed(str(error).replace(str(made), str(path))) from error
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
+    return True

@@ -2,52 +2,60 @@
 
 from __future__ import annotations
 
-import functools
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import attrs
-from torch import Tensor, nn
+import torch
+from torch import nn
 
 from rcframe.api import Component
 from rcframe.choice import Choice, parse_choice, shortest
+from rcframe.errors import listed
 from rcframe.evaluation.evaluate import Accuracy, Evaluator
 from rcframe.evaluation.flags import Findings, trust_flags
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.tally import Tally
 from rcframe.networks.size import size_of
 from rcframe.options import Number, values_of
 from rcframe.registry import registry
+from rcframe.session.keeping import RunKeeper, measuring_parts, method_parts
 from rcframe.session.report import Measurement, ModelReport, Protocol, Report
+from rcframe.session.store import Store
 from rcframe.session.versions import versions_used
 from rcframe.training.context import Role
 from rcframe.training.monitor import Monitor
-from rcframe.training.randomness import seeded
 
 if TYPE_CHECKING:
     from rcframe.session.session import Session
 
 
 def measure(
-    session: Session, teacher: nn.Module, student: nn.Module, queries: Queries, started: float, monitor: Monitor
+    session: Session, teacher: nn.Module, student: nn.Module, queries: Queries, store: Store, monitor: Monitor
 ) -> Report:
-    """Measure teacher and student on the same test images; `started` is the run's start on the monotonic clock."""
-    config = session.config
-    of_teacher = _Judge(session, "teacher", monitor).judge(teacher)
-    of_student = _Judge(session, "student", monitor).judge(student)
+    """Measure teacher and student on the same test images; `queries` are what this process asked the teacher."""
+    config, compute = session.config, session.compute
+    of_teacher = _Judge(session, "teacher", teacher, store, monitor).judge()
+    of_student = _Judge(session, "student", student, store, monitor).judge()
+    asked = compute.total(torch.tensor(attrs.astuple(queries))).tolist()
     return Report(
         command=session.command,
         data=str(config.data),
         access=config.access,
         teacher=_model_report(session, "teacher", teacher, of_teacher),
         student=_model_report(session, "student", student, of_student),
-        queries=queries,
+        queries=Queries(*asked),
         seed=config.seed,
-        seconds=time.monotonic() - started,
-        device=str(session.device),
+        seconds=store.seconds,
+        device=compute.device.type if compute.device.type == "cpu" else str(compute.device),
         versions=versions_used(config),
-        flags=(*trust_flags("teacher", of_teacher), *trust_flags("student", of_student)),
+        flags=(*trust_flags("teacher", of_teacher), *trust_flags("student", of_student), *_mixed(store)),
     )
+
+
+def _mixed(store: Store) -> Iterator[str]:
+    if store.log.mixed:
+        yield f"the run went on after changes of {listed(store.log.mixed)}: it cannot be repeated exactly"
 
 
 @attrs.frozen
@@ -56,46 +64,53 @@ class _Judge:
 
     session: Session
     role: Role
+    module: nn.Module
+    store: Store
     monitor: Monitor
 
-    def judge(self, module: nn.Module) -> Findings:
+    def judge(self) -> Findings:
         """Return which test images each measurement finds right."""
-        config, parts, threat = self.session.config, self.session.parts, self.session.threat
-        evaluator = self._evaluator
+        config, parts, threat, module = self.session.config, self.session.parts, self.session.threat, self.module
+        evaluator = self._evaluator()
+        clean = self._tally(evaluator, "clean", "clean", {})
         findings = Findings(
-            clean=self._measure("clean", "clean", lambda: evaluator.clean(module)),
+            clean=evaluator.clean(module, clean),
             unseen=evaluator.unseen(self.session.dataset.info.classes),
         )
         for choice, attack in zip(config.attacks, parts.attacks, strict=True):
-            spec, queries = str(choice), Queries()
-            attacked = functools.partial(evaluator.attacked, module, attack, threat, queries)
-            findings.attacked[spec], findings.queries[spec] = (
-                self._measure(spec, _stream(choice, attack), attacked),
-                queries,
-            )
+            spec = str(choice)
+            tally = self._tally(evaluator, spec, _stream(choice, attack), method_parts(choice, attack))
+            findings.attacked[spec] = evaluator.attacked(module, attack, threat, tally)
+            findings.queries[spec] = tally.queries
         for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
-            certified = functools.partial(evaluator.certified, module, certifier, threat)
-            findings.certified[str(choice)] = self._measure(str(choice), _stream(choice, certifier), certified)
+            spec = str(choice)
+            # An attack may have the same name.
+            what = f"certified by {spec}"
+            tally = self._tally(evaluator, what, _stream(choice, certifier), method_parts(choice, certifier))
+            findings.certified[spec] = evaluator.certified(module, certifier, threat, tally)
         return findings
 
-    @property
     def _evaluator(self) -> Evaluator:
-        test, asked = self.session.dataset.test, self.session.config.eval_size
+        session, test, asked = self.session, self.session.dataset.test, self.session.config.eval_size
+        context = measuring_parts(session, self.role, self.module)
         return Evaluator(
             images=test,
             count=min(asked or len(test), len(test)),
-            device=self.session.device,
+            seed=session.config.seed,
+            compute=session.compute,
+            keeper=RunKeeper(self.store, lambda: context, chained=False),
             progress=self.monitor.measured,
+            say=self.monitor.said,
         )
 
-    def _measure(self, what: str, stream: str, measurement: Callable[[], Tensor]) -> Tensor:
-        """Measure with generators started from the seed, so that teacher and student meet the same randomness.
+    def _tally(self, evaluator: Evaluator, what: str, stream: str, method: Mapping[str, str] | None) -> Tally:
+        """Return an empty tally; teacher and student meet the same random numbers.
 
         `stream` does not depend on how the user spelled what is measured.
         """
-        self.monitor.measuring(f"{self.role}: {what}", self._evaluator.count)
-        with seeded(self.session.config.seed, "measure", stream):
-            return measurement()
+        name = f"{self.role}: {what}"
+        self.monitor.measuring(name, evaluator.count)
+        return evaluator.tally(name, stream=stream, determined_by=method)
 
 
 def _model_report(session: Session, role: Role, module: nn.Module, findings: Findings) -> ModelReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Mapping
@@ -121,7 +122,9 @@ class LineDisplay(Monitor):
         self._images = 0
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        # Whoever was reading may be gone, which is no reason to stop the run.
+        with contextlib.suppress(OSError):
+            print(text, file=self._stream, flush=True)
 
     def stage_started(self, stage: Stage) -> None:
         """Say what starts."""
@@ -156,6 +159,10 @@ class LineDisplay(Monitor):
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
-    """Write metrics for reading: accuracy in percent, the rest with four digits."""
-    words = [f"{name} {value:.1%}" if "accuracy" in name else f"{name} {value:.4g}" for name, value in metrics.items()]
-    return "  ".join(words)
+    """Write metrics for reading."""
+    return "  ".join(f"{name} {format_metric(name, value)}" for name, value in metrics.items())
+
+
+def format_metric(name: str, value: float) -> str:
+    """Write the value of a metric for reading: accuracy in percent, the rest with four digits."""
+    return f"{value:.1%}" if "accuracy" in name else f"{value:.4g}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -17,6 +17,10 @@ from rcframe.options import Number, Value
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+
+#: Version of `report.json`.
+FORMAT = 1
 
 
 @attrs.frozen(kw_only=True)
@@ -128,7 +132,7 @@ class Report:
     def as_json(self) -> dict[str, object]:
         """Return the JSON object of this report."""
         return {
-            "format": 1,
+            "format": FORMAT,
             "command": self.command,
             "data": self.data,
             "access": self.access,
@@ -150,6 +154,57 @@ class Report:
         from rcframe.session.tables import report_table
 
         return report_table(self)
+
+
+#: What json.loads gives; every use below fails on a wrong type.
+Json = Mapping[str, Any]
+
+
+def report_of(found: Json) -> Report:
+    """Build a report from what `as_json` returned."""
+    return Report(
+        teacher=_model(found["teacher"]),
+        student=_model(found["student"]),
+        queries=Queries(**found["queries"]),
+        flags=tuple(found["flags"]),
+        **{name: found[name] for name in ("command", "data", "access", "seed", "seconds", "device", "versions")},
+    )
+
+
+def _model(found: Json) -> ModelReport:
+    return ModelReport(
+        component=found["component"],
+        model=found["model"],
+        neuron=found["neuron"],
+        pruners=tuple(found["pruners"]),
+        clean=_measurement(found["clean"]),
+        attacked={spec: _measurement(measured) for spec, measured in found["attacked"].items()},
+        certified={spec: _measurement(measured) for spec, measured in found["certified"].items()},
+        size=_size(found),
+        pruned=tuple(_pruning(report) for report in found["pruned"]),
+    )
+
+
+def _measurement(found: Json) -> Measurement:
+    protocol = None
+    if "norm" in found:
+        options = {name: tuple(value) if isinstance(value, list) else value for name, value in found["options"].items()}
+        named = {name: found[name] for name in ("norm", "seed", "plugin", "version")}
+        protocol = Protocol(eps=Number(found["eps"]), options=options, **named)
+    return Measurement(
+        Accuracy(round(found["accuracy"] * found["n"]), found["n"]),
+        protocol,
+        Queries(**found["queries"]) if "queries" in found else None,
+    )
+
+
+def _size(found: Json) -> Size:
+    return Size(**{field.name: found[field.name] for field in attrs.fields(Size)})
+
+
+def _pruning(found: Json) -> PruningReport:
+    kept = {layer: tuple(indices) for layer, indices in found["kept"].items()}
+    return PruningReport(kept, _size(found["before"]), _size(found["after"]))
 
 
 def _plain(value: Value) -> object:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from rcframe.options import to_text
 from rcframe.session.report import Measurement, ModelReport, Report
+from rcframe.session.seeds import SeedsReport, Spread
 
 
 def report_table(report: Report) -> Table:
@@ -36,6 +37,30 @@ def report_table(report: Report) -> Table:
     row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
     row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
     return table
+
+
+def seeds_table(report: SeedsReport) -> Table:
+    """Put the means over seeds of teacher and student side by side."""
+    first, seeds = report.runs[0], report.seeds
+    table = Table(title=Text(f"{first.data}, seeds {seeds[0]} to {seeds[-1]}, on {first.device}"))
+    table.add_column("")
+    table.add_column(Text(f"teacher: {first.teacher.component}"), justify="right")
+    table.add_column(Text(f"student: {first.student.component}"), justify="right")
+    teacher, student = report.teacher(), report.student()
+    for what, spread in teacher.items():
+        table.add_row(Text(what), Text(_spread(spread)), Text(_spread(student[what])))
+    lines = [
+        f"Accuracy in percent: mean over {len(seeds)} seeds, standard deviation of a run, 95% interval of the mean.",
+        f"Each run measured n = {first.student.clean.n} images.",
+    ]
+    flags = [f"Beware (seed {run.seed}): {flag}" for run in report.runs for flag in run.flags]
+    table.caption = Text("\n".join([*lines, *(f"{spec}: {_settings(m)}" for spec, m in _robust(first)), *flags]))
+    return table
+
+
+def _spread(spread: Spread) -> str:
+    low, high = spread.interval
+    return f"{spread.mean:.1%} ± {spread.deviation:.1%} [{low:.1%}, {high:.1%}]".replace("%", "")
 
 
 def _network(model: ModelReport) -> str:

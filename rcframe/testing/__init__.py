@@ -13,24 +13,25 @@ In a shell: `rcframe check rcframe-mine`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from rcframe.errors import RequestError, listed, nearest
 from rcframe.registry import Plugin, registry
-from rcframe.testing.subject import Check, Subject
+from rcframe.testing.subject import Check, Subject, Watcher
 
 if TYPE_CHECKING:
     from rcframe.registry import Registry
 
-__all__ = ["Check", "Subject", "checks_of", "parametrize_checks"]
+__all__ = ["Check", "Subject", "Watcher", "checks_of", "parametrize_checks"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def checks_of(distribution: str) -> Iterator[Check]:
-    """Yield every check that applies to the components of an installed plugin."""
-    from rcframe.testing.suite import CHECKS
+    """Yield every check that applies to an installed plugin: to its components, and to its watching of runs."""
+    from rcframe.testing.suite import CHECKS, WATCHER_CHECKS
 
     plugin = _find(registry(), distribution)
     if plugin.error:
@@ -38,7 +39,15 @@ def checks_of(distribution: str) -> Iterator[Check]:
     for spec in plugin.specs:
         subject = Subject(plugin.distribution, plugin.module, spec)
         for function in (*CHECKS["any"], *CHECKS[spec.kind]):
-            yield Check(function.__name__.removeprefix("check_"), subject, function)
+            yield Check(_name_of(function), f"{spec.kind} {spec.name}", functools.partial(function, subject))
+    if plugin.watches:
+        watcher = Watcher(plugin.distribution, plugin.module)
+        for promise in WATCHER_CHECKS:
+            yield Check(_name_of(promise), f"watcher {plugin.distribution}", functools.partial(promise, watcher))
+
+
+def _name_of(function: Callable[..., None]) -> str:
+    return function.__name__.removeprefix("check_")
 
 
 def _find(known: Registry, distribution: str) -> Plugin:
@@ -67,7 +76,7 @@ def parametrize_checks(distribution: str, expected_failures: Mapping[str, str] |
     cases = [
         pytest.param(
             check,
-            id=f"{check.subject.spec.kind}-{check.subject.spec.name}-{check.name}",
+            id=f"{check.title.replace(' ', '-')}-{check.name}",
             marks=[pytest.mark.xfail(reason=known[check.name], strict=True)] if check.name in known else [],
         )
         for check in checks

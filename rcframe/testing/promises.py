@@ -11,10 +11,10 @@ from rcframe.choice import Choice, parse_choice
 from rcframe.errors import RequestError
 from rcframe.options import build, options_of, to_text, values_of
 from rcframe.session.config import to_toml
-from rcframe.testing.subject import Subject
+from rcframe.testing.subject import Subject, Watcher
 
 
-def check_entry_module_is_free_of_torch(subject: Subject) -> None:
+def check_entry_module_is_free_of_torch(subject: Subject | Watcher) -> None:
     """Listing names must stay quick, so the entry-point module imports no torch."""
     code = f"import sys, {subject.module}; sys.exit('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

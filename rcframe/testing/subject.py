@@ -1,4 +1,4 @@
-"""What is checked: one announced component, and one promise about it."""
+"""What is checked: an announced component, or a plugin that is told about runs, and one promise about it."""
 
 from __future__ import annotations
 
@@ -39,16 +39,31 @@ class Subject:
 
 
 @attrs.frozen
+class Watcher:
+    """A plugin under check that is told about runs."""
+
+    distribution: str
+    module: str
+
+    def tell(self, hook: str, **arguments: object) -> None:
+        """Call a hook of this plugin, if it implements it; what it raises is raised."""
+        for plugin, call in registry().implementations(hook, **arguments):
+            if plugin.distribution == self.distribution:
+                call()
+
+
+@attrs.frozen
 class Check:
-    """One promise of one component; calling it raises AssertionError if it is broken."""
+    """One promise, and what is held to it; calling it raises AssertionError if it is broken."""
 
     name: str
-    subject: Subject
-    function: Callable[[Subject], None]
+    #: What is checked, as in `teacher plain`.
+    title: str
+    function: Callable[[], None]
 
     def __call__(self) -> None:
-        """Hold the component to the promise."""
-        self.function(self.subject)
+        """Hold it to the promise."""
+        self.function()
 
     def __str__(self) -> str:
-        return f"{self.subject.spec.kind} {self.subject.spec.name}: {self.name.replace('_', ' ')}"
+        return f"{self.title}: {self.name.replace('_', ' ')}"

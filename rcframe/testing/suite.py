@@ -1,4 +1,4 @@
-"""Which checks apply to which kind."""
+"""Which checks apply to which kind, and to plugins that watch runs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from rcframe.testing import (
     method_promises as method,
     promises as general,
     training_promises as training,
+    watcher_promises as watcher,
 )
-from rcframe.testing.subject import Subject
+from rcframe.testing.subject import Subject, Watcher
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "any": (
@@ -61,3 +62,13 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         method.check_certifier_leaves_the_model_alone,
     ),
 }
+
+#: What a plugin that is told about runs promises, whatever else it brings.
+WATCHER_CHECKS: tuple[Callable[[Watcher], None], ...] = (
+    general.check_entry_module_is_free_of_torch,
+    watcher.check_watcher_follows_a_run,
+    watcher.check_watcher_bears_a_run_without_a_folder,
+    watcher.check_watcher_bears_a_run_that_stops,
+    watcher.check_watcher_keeps_runs_apart,
+    watcher.check_watcher_bears_a_run_that_goes_on,
+)

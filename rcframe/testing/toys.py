@@ -49,7 +49,6 @@ def toy_run(role: Role, level: Data = Data.LABELLED, seed: int = 0) -> Run:
     return Run(
         role=role,
         seed=seed,
-        device=torch.device("cpu"),
         dataset=toy_dataset(),
         model=Choice("convnet", {"channels": "4+4+8", "hidden": "16"}),
         level=level,

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils import parameters_to_vector
 
 from rcframe.access import Access, describe_access
 from rcframe.api import Pruner, StudentStrategy, Teacher
 from rcframe.errors import AccessDenied
 from rcframe.evaluation.oracle import ModelOracle
+from rcframe.storage.keeper import Keeper, Work
+from rcframe.storage.tree import flatten, unflatten
 from rcframe.testing.subject import Subject
 from rcframe.testing.toys import CLASSES, fingerprint, some_images, toy_run, trained_network
-from rcframe.training.loop import execute, train
+from rcframe.training.loop import execute
 from rcframe.training.masks import Masks, keep_largest, prunable
 from rcframe.training.monitor import Monitor
+from rcframe.training.randomness import seed_everything
 from rcframe.training.settings import Training
-from rcframe.training.stage import Stage, snapshot
+from rcframe.training.stage import Stage
 from rcframe.training.steps import supervised
 
 #: Builds a plan and the network it trains, always from the same start.
@@ -171,56 +175,54 @@ def _check_repeats(fresh: Planner) -> None:
 
 
 def _check_resumes(fresh: Planner) -> None:
-    undisturbed = _weights_after(fresh, stop_after=None)
-    resumed = _weights_after(fresh, stop_after=1)
+    undisturbed = _trained(fresh, Keeper())
+    resumed = _trained(fresh, _Stopping())
     for name, tensor in undisturbed.items():
         assert torch.equal(tensor, resumed[name]), f"after stopping and resuming, `{name}` differs"
 
 
-def _weights_after(fresh: Planner, stop_after: int | None) -> dict[str, torch.Tensor]:
-    """Train a plan; every stage is stopped after some batches and continued by a fresh plan with the saved state."""
-    network, plan = fresh()
-    finished: list[dict[str, torch.Tensor]] = []
-    stage = next(plan, None)
-    while stage is not None:
-        stage.begin()
-        if stop_after is not None:
-            stage, plan, network = _interrupted(fresh, stage, stop_after, finished)
-        train(stage, Monitor())
-        finished.append({name: tensor.clone() for name, tensor in stage.target.state_dict().items()})
-        stage = next(plan, None)
-    return finished[-1] if finished else network.state_dict()
+class _Stopped(Exception):
+    """The process that trained is gone."""
 
 
-def _interrupted(
-    fresh: Planner, stage: Stage, stop_after: int, finished: list[dict[str, torch.Tensor]]
-) -> tuple[Stage, Iterator[Stage], nn.Module]:
-    """Train a few batches, then replay the plan up to this stage and load what was saved."""
-    _train_some(stage, stop_after)
-    saved = snapshot(stage)
-    network, plan = fresh()
-    replayed = next(plan)
-    for weights in finished:
-        replayed.target.load_state_dict(weights)
-        replayed.target.eval()
-        replayed = next(plan)
-    torch.manual_seed(12345)
-    replayed.begin()
-    replayed.load_state_dict(saved)
-    return replayed, plan, network
+class _Stopping(Keeper):
+    """Keeps stages as files would, and stops each of them once."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[str, list[Tensor]]] = {}
+        self._finished: set[str] = set()
+
+    @contextmanager
+    def keeping(self, work: Work) -> Iterator[bool]:
+        """Put `work` where it was left; the value says whether it is finished. At the end, keep the result."""
+        if work.name in self._kept:
+            plain, tensors = self._kept[work.name]
+            work.load_state_dict(cast("Mapping[str, object]", unflatten(json.loads(plain), tensors)))
+        finished = work.name in self._finished
+        yield finished
+        if not finished:
+            self._keep(work.name, work.final_state())
+            self._finished.add(work.name)
+
+    def progressed(self, work: Work) -> None:
+        """Stop in the second epoch, if there is one, so that what moves at the end of an epoch has moved."""
+        assert isinstance(work, Stage)
+        if work.name not in self._kept and work.epoch == min(1, work.epochs - 1):
+            self._keep(work.name, work.state_dict())
+            raise _Stopped
+
+    def _keep(self, name: str, state: Mapping[str, object]) -> None:
+        plain, tensors = flatten(state)
+        self._kept[name] = json.dumps(plain), [tensor.clone() for tensor in tensors]
 
 
-def _train_some(stage: Stage, batches: int) -> None:
-    """Train the first epoch and some batches of the second, so that what moves at the end of an epoch has moved."""
-    if stage.epochs > 1:
-        _step_through(stage, len(stage.batches))
-        stage.end_epoch()
-    _step_through(stage, min(batches, len(stage.batches) - 1))
-
-
-def _step_through(stage: Stage, batches: int) -> None:
-    stage.target.train()
-    stage.module.train()
-    for batch in itertools.islice(stage.batches.epoch(stage.epoch), batches):
-        stage.step(stage, batch)
-        stage.batch += 1
+def _trained(fresh: Planner, keeper: Keeper) -> dict[str, Tensor]:
+    """Return the weights that a plan ends with; as long as it is stopped, a fresh one goes on with what was kept."""
+    while True:
+        # As in a run: a plan that draws without a seed of its own breaks another promise than this one.
+        seed_everything(0, "plan")
+        network, plan = fresh()
+        try:
+            return (execute(plan, Monitor(), keeper) or network).state_dict()
+        except _Stopped:
+            continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from rcframe.api import Component, Data, Model
 from rcframe.choice import Choice, parse_choice
-from rcframe.data.batches import Batches, NoData
+from rcframe.data.batches import Batches, NoData, Shard
 from rcframe.data.images import DataInfo, Dataset, Images, Unlabelled
 from rcframe.errors import AccessDenied
 from rcframe.models.check import check_outputs
 from rcframe.registry import registry
 from rcframe.seeding import derive
+from rcframe.storage.code import code_of
+from rcframe.training.compute import Compute
 from rcframe.training.randomness import seeded
 from rcframe.training.stage import BatchSource
 
@@ -67,7 +70,8 @@ class Run:
 
     role: Role
     seed: int
-    device: torch.device
+    #: Where training happens.
+    compute: Compute = attrs.field(factory=Compute)
     #: Out of reach for methods, which read it through `data`.
     _dataset: Dataset = attrs.field(repr=False)
     #: The network of this role.
@@ -76,12 +80,25 @@ class Run:
     level: Data = Data.LABELLED
     #: What pruners removed so far.
     pruned: list[PruningReport] = attrs.field(factory=list)
+    #: Processes that fetch and change images ahead of training.
+    workers: int = 0
     _names: set[str] = attrs.field(factory=set)
+    _made: dict[str, str] = attrs.field(factory=dict)
     _students: list[nn.Module] = attrs.field(factory=list)
 
     def reading(self, level: Data) -> Run:
         """Return this run for a method that reads the data at another level."""
         return attrs.evolve(self, level=level)
+
+    @property
+    def device(self) -> torch.device:
+        """The device of this process."""
+        return self.compute.device
+
+    @property
+    def made(self) -> Mapping[str, str]:
+        """The plugins of the components made so far and their versions, which the results depend on."""
+        return dict(self._made)
 
     @property
     def info(self) -> DataInfo:
@@ -122,7 +139,11 @@ class Run:
 
     def make(self, base: type[K], choice: Choice | str) -> K:
         """Return the component that a spec string describes; `base` is its interface, such as `Attack`."""
-        return cast(K, registry().make(base.kind, choice))
+        chosen = parse_choice(choice, base.kind) if isinstance(choice, str) else choice
+        found, component = registry().find(base.kind, chosen), registry().make(base.kind, chosen)
+        code = code_of([type(component).__module__]) or {}
+        self._made[f"uses {base.kind} {chosen.name}"] = " ".join([found.distribution, found.version, *code.values()])
+        return cast(K, component)
 
     def stage_name(self, name: str) -> str:
         """Return a name that no other stage of this run has: the second `train` becomes `train-2`."""
@@ -146,4 +167,6 @@ class Run:
             derive(self.seed, "batches", stage),
             self.data.augment,
             self.device,
+            shard=Shard(self.compute.index, self.compute.count),
+            workers=self.workers,
         )

@@ -24,6 +24,9 @@ class Monitor:
     def stage_done(self, stage: Stage) -> None:
         """A stage is over."""
 
+    def stage_recalled(self, stage: Stage) -> None:
+        """A stage was trained before, here or elsewhere; `stage.history` has its metrics."""
+
     def measuring(self, what: str, images: int) -> None:
         """A measurement on `images` images starts."""
 
@@ -62,6 +65,11 @@ class Monitors(Monitor):
         """Pass on."""
         for member in self._members:
             member.stage_done(stage)
+
+    def stage_recalled(self, stage: Stage) -> None:
+        """Pass on."""
+        for member in self._members:
+            member.stage_recalled(stage)
 
     def measuring(self, what: str, images: int) -> None:
         """Pass on."""

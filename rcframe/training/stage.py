@@ -1,18 +1,26 @@
-"""A stage: one training phase, the unit of progress and of checkpoints."""
+"""A stage: one training phase, the unit of progress, of checkpoints and of the cache."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator
-from typing import Protocol, TypedDict
+import hashlib
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Protocol, TypedDict, TypeVar, cast
 
 import attrs
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from rcframe.data.images import Batch
 from rcframe.errors import RunFailed
+from rcframe.storage.code import code_of
+from rcframe.storage.state_file import digest_state
+from rcframe.training.compute import Compute
+from rcframe.training.means import Means
 from rcframe.training.observer import Observer
 from rcframe.training.randomness import Generators, generator_states, restore_generators, seed_everything
 
@@ -37,50 +45,38 @@ class Stateful(Protocol):
         """Go on from what `state_dict` returned."""
 
 
+Answer = TypeVar("Answer")
+#: So many losses on a device are looked at together.
+_UNREAD = 50
+
 Step = Callable[["Stage", Batch], None]
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 
 
-class Means:
-    """Running means of a stage's metrics over an epoch, kept as tensors so that nothing waits for the device."""
+class ProcessState(TypedDict):
+    """What moves inside a stage in one process, apart from the others that train with it."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor | float] = {}
-        self._counts: dict[str, int] = {}
-
-    def add(self, name: str, value: Tensor | float) -> None:
-        """Take in one value."""
-        detached = value.detach() if isinstance(value, Tensor) else value
-        self._sums[name] = self._sums.get(name, 0.0) + detached
-        self._counts[name] = self._counts.get(name, 0) + 1
-
-    def read(self) -> dict[str, float]:
-        """Return the means so far."""
-        return {name: float(total) / self._counts[name] for name, total in self._sums.items()}
-
-    def state_dict(self) -> dict[str, object]:
-        """Return sums and counts."""
-        return {"sums": {k: float(v) for k, v in self._sums.items()}, "counts": dict(self._counts)}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on from saved sums and counts."""
-        self._sums, self._counts = dict(state["sums"]), dict(state["counts"])  # type: ignore[call-overload]
+    generators: Generators
+    players: dict[str, Mapping[str, object]]
+    means: dict[str, object]
 
 
 class StageState(TypedDict):
-    """Everything that moves inside a stage."""
+    """Everything that moves inside a stage. A finished one carries only what later stages may need."""
 
     epoch: int
     batch: int
+    history: list[dict[str, float]]
     target: dict[str, object]
     module: dict[str, object]
     optimizer: dict[str, object] | None
     schedule: dict[str, object] | None
+    scaler: dict[str, object] | None
     observers: list[dict[str, object]]
-    players: dict[str, dict[str, object]]
-    means: dict[str, object]
-    generators: Generators
+    #: The generators that observers draw from where several processes train together.
+    shared: Generators | None
+    processes: list[ProcessState]
 
 
 @attrs.define(eq=False, kw_only=True)
@@ -113,6 +109,14 @@ class Stage:
     #: Position in the data order: the epoch and the batch that come next.
     epoch: int = attrs.field(default=0, init=False)
     batch: int = attrs.field(default=0, init=False)
+    #: The metrics of every finished epoch.
+    history: list[dict[str, float]] = attrs.field(factory=list, init=False)
+    #: Where the stage trains; the loop sets it.
+    compute: Compute = attrs.field(factory=Compute, init=False)
+    _share: float = attrs.field(default=1.0, init=False)
+    _shared: Generators | None = attrs.field(default=None, init=False)
+    #: Losses on a device that were not looked at yet, with their positions.
+    _unread: list[tuple[int, int, Tensor]] = attrs.field(factory=list, init=False)
 
     def begin(self) -> None:
         """Seed the generators, make the optimizer, start the observers."""
@@ -123,6 +127,18 @@ class Stage:
             self.schedule = self.make_schedule(self.optimizer) if self.make_schedule else None
         for observer in self.observers:
             observer.begin(self)
+        if self.compute.count > 1:
+            self._shared = generator_states()
+            # Noise differs between processes, and is the same as alone in the first.
+            if not self.compute.is_main:
+                seed_everything(self.seed, self.name, "process", self.compute.index)
+
+    def take(self, batch: Batch) -> None:
+        """Let the method step on a batch."""
+        self._share = batch.share
+        with self.compute.autocast():
+            self.step(self, batch)
+        self.batch += 1
 
     def update(self, loss: Tensor, **metrics: Tensor | float) -> None:
         """Take one optimizer step on `loss`; the only place where a target's weights move.
@@ -135,70 +151,188 @@ class Stage:
                 f"Stage `{self.name}` called update, but none of its parameters takes gradients. "
                 f"Does the model set `requires_grad=False`?"
             )
-        optimizer.zero_grad(set_to_none=True)
-        total = loss
-        for observer in self.observers:
-            total = total + observer.penalty(self)
-        total.backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
-        for observer in self.observers:
-            observer.before_update(self)
-        optimizer.step()
-        for observer in self.observers:
-            observer.after_update(self)
-        self.means.add("loss", loss)
+        self._watch(loss)
+        with self.compute.full_precision():
+            optimizer.zero_grad(set_to_none=True)
+            total = loss
+            for observer in self.observers:
+                total = total + self._asked(observer.penalty)
+            self.compute.backward(total if self._share == 1.0 else total * self._share)
+            self.compute.settle(optimizer, (self.target, self.module))
+            for observer in self.observers:
+                self._asked(observer.before_update)
+            self.compute.step(optimizer)
+            for observer in self.observers:
+                self._asked(observer.after_update)
+        self.means.add("loss", loss, self._share)
         for name, value in metrics.items():
-            self.means.add(name, value)
+            self.means.add(name, value, self._share)
 
-    def end_epoch(self) -> None:
+    def end_epoch(self, metrics: Mapping[str, float]) -> None:
         """Move the schedule and the observers on; the position becomes the next epoch's start."""
         for observer in self.observers:
-            observer.epoch_end(self, self.epoch)
+            self._asked(partial(_end_epoch, observer))
         if self.schedule is not None:
             self.schedule.step()
+        self.history.append(dict(metrics))
         self.epoch, self.batch, self.means = self.epoch + 1, 0, Means()
 
+    def finish(self) -> None:
+        """Leave the networks in evaluation mode, and the generators where every run leaves them after this stage."""
+        self.target.eval()
+        self.module.eval()
+        seed_everything(self.seed, self.name, "end")
+
+    def _asked(self, call: Callable[[Stage], Answer]) -> Answer:
+        """Call an observer; all processes draw the same random numbers in it, so that their targets stay equal."""
+        if self._shared is None:
+            return call(self)
+        own = generator_states()
+        restore_generators(self._shared)
+        try:
+            return call(self)
+        finally:
+            self._shared = generator_states()
+            restore_generators(own)
+
+    def _watch(self, loss: Tensor) -> None:
+        """Fail on a loss that is no number: at once on a CPU, else soon, since looking would wait for the device."""
+        self._unread.append((self.epoch, self.batch, loss.detach()))
+        if loss.device.type == "cpu" or len(self._unread) >= _UNREAD:
+            self._read_losses()
+
+    def _read_losses(self) -> None:
+        for epoch, batch, loss in self._unread:
+            value = float(loss)
+            if not math.isfinite(value):
+                metrics = ", ".join(f"{name} {mean:.4g}" for name, mean in self._finite_metrics().items())
+                raise RunFailed(
+                    f"Stage `{self.name}` broke down in epoch {epoch + 1} of {self.epochs}, batch {batch + 1} of "
+                    f"{len(self.batches)}: its loss is {value}. Last finite metrics: {metrics or 'none'}. "
+                    f"Try a lower learning rate (`lr`), or look for divisions and logarithms of zero in the method."
+                )
+        self._unread.clear()
+
+    def _finite_metrics(self) -> dict[str, float]:
+        """Return the metrics of this epoch so far or, if they are broken or absent, of the one before."""
+        now = self.means.read()
+        usable = now and all(map(math.isfinite, now.values()))
+        return now if usable else self.history[-1] if self.history else {}
+
+    def check(self) -> None:
+        """Raise `RunFailed` if a loss or a weight is no number, so that no broken state replaces a good one."""
+        self._read_losses()
+        over = self.epoch >= self.epochs
+        when = "its end" if over else f"epoch {self.epoch + 1} of {self.epochs}, batch {self.batch}"
+        for name, parameter in _named(self.target, self.module):
+            if not bool(torch.isfinite(parameter).all()):
+                raise RunFailed(
+                    f"Stage `{self.name}` broke down by {when}: "
+                    f"the weights `{name}` are no numbers any more. Try a lower learning rate (`lr`)."
+                )
+
+    def identity(self) -> Mapping[str, str] | None:
+        """Return what determines the result as far as the stage knows; None if the source of its code is unknown."""
+        code = code_of(_modules_of(self))
+        if code is None:
+            return None
+        state = self.state_dict()
+        start = {key: state[key] for key in ("target", "module", "observers", "scaler")}
+        players = [process["players"] for process in state["processes"]]
+        # Held apart from the text of the optimizer's options, which differs between versions of torch.
+        options = str(self.optimizer) + (type(self.schedule).__name__ if self.schedule else "")
+        return {
+            "name": self.name,
+            "epochs": str(self.epochs),
+            "batches": str(len(self.batches)),
+            "optimizer": hashlib.sha256(options.encode()).hexdigest()[:16],
+            "observers": ", ".join(type(observer).__name__ for observer in self.observers),
+            "start": digest_state({**start, "players": players}),
+            **{f"code of {package}": digest for package, digest in code.items()},
+        }
+
     def state_dict(self) -> StageState:
-        """Return everything that moves inside the stage, generators and data position included."""
+        """Return everything that moves inside the stage; where several train together, all must ask."""
+        own = ProcessState(
+            generators=generator_states(),
+            players={name: player.state_dict() for name, player in self.players.items()},
+            means=self.means.state_dict(),
+        )
         return StageState(
             epoch=self.epoch,
             batch=self.batch,
+            history=self.history,
             target=self.target.state_dict(),
             module=self.module.state_dict(),
             optimizer=self.optimizer.state_dict() if self.optimizer else None,
             schedule=self.schedule.state_dict() if self.schedule else None,
+            scaler=self.compute.scaler.state_dict() if self.compute.scaler else None,
             observers=[observer.state_dict() for observer in self.observers],
-            players={name: player.state_dict() for name, player in self.players.items()},
-            means=self.means.state_dict(),
-            generators=generator_states(),
+            shared=self._shared,
+            processes=self.compute.gather(own),
         )
 
-    def load_state_dict(self, state: StageState) -> None:
+    def final_state(self) -> StageState:
+        """Return the part of the finished state that later stages may need."""
+        return StageState({**self.state_dict(), "optimizer": None, "schedule": None, "scaler": None})
+
+    def load_state_dict(self, saved: Mapping[str, object]) -> None:
         """Go on from a state; `begin` has been called on this stage, built by the same plan."""
-        self.epoch, self.batch = state["epoch"], state["batch"]
+        state = cast(StageState, saved)
+        self.epoch, self.batch, self.history = state["epoch"], state["batch"], list(state["history"])
         self.target.load_state_dict(state["target"])
         self.module.load_state_dict(state["module"])
         if self.optimizer and state["optimizer"]:
             self.optimizer.load_state_dict(state["optimizer"])
         if self.schedule and state["schedule"]:
             self.schedule.load_state_dict(state["schedule"])
-        for observer, saved in zip(self.observers, state["observers"], strict=True):
-            observer.load_state_dict(saved)
+        if self.compute.scaler and state["scaler"]:
+            self.compute.scaler.load_state_dict(state["scaler"])
+        for observer, moved in zip(self.observers, state["observers"], strict=True):
+            observer.load_state_dict(moved)
+        self._shared = state["shared"]
+        own = state["processes"][self.compute.index]
         for name, player in self.players.items():
-            player.load_state_dict(state["players"][name])
-        self.means.load_state_dict(state["means"])
-        restore_generators(state["generators"])
+            player.load_state_dict(cast("dict[str, object]", own["players"][name]))
+        self.means.load_state_dict(own["means"])
+        restore_generators(own["generators"])
 
 
 def _trainable(*modules: nn.Module) -> Iterable[nn.Parameter]:
     """Yield the parameters that take gradients, each once."""
+    return (parameter for _, parameter in _named(*modules) if parameter.requires_grad)
+
+
+def _named(*modules: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters by name, each once."""
     seen: set[int] = set()
     for module in modules:
-        for parameter in module.parameters():
-            if parameter.requires_grad and id(parameter) not in seen:
+        for name, parameter in module.named_parameters():
+            if id(parameter) not in seen:
                 seen.add(id(parameter))
-                yield parameter
+                yield name, parameter
 
 
 def snapshot(stage: Stage) -> StageState:
     """Return a copy of a stage's state that later steps do not change."""
     return copy.deepcopy(stage.state_dict())
+
+
+def _end_epoch(observer: Observer, stage: Stage) -> None:
+    observer.epoch_end(stage, stage.epoch)
+
+
+def _modules_of(stage: Stage) -> set[str]:
+    """Name the modules whose code a stage runs, as far as objects tell."""
+    parts = [*stage.target.modules(), *stage.module.modules(), *stage.observers, *stage.players.values(), stage.batches]
+    called = [stage.step, stage.make_optimizer, *([stage.make_schedule] if stage.make_schedule else [])]
+    return {_module_of(part) for part in (*parts, *called)}
+
+
+def _module_of(code: object) -> str:
+    """Name the module that a function, or the class of an object, is from; "" for one that was made without any."""
+    while isinstance(code, partial):
+        code = code.func
+    name = getattr(code, "__module__", None)
+    # Nothing that a stage runs is a builtin: that is what a class says which `exec` made.
+    return name if isinstance(name, str) and name != "builtins" else ""

@@ -1,16 +1,25 @@
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import attrs
 import pytest
 import torch
 from torch import nn
 
-from rcframe.api import Teacher
-from rcframe.builtins.saved import FileTeacher, RunTeacher
+from rcframe.api import NeuronModel, Teacher
+from rcframe.builtins.saved import FileTeacher, RunTeacher, load_network
+from rcframe.choice import parse_choice
 from rcframe.errors import RequestError
 from rcframe.networks.weights import Architecture, save_network
+from rcframe.options import component, option
 from rcframe.testing.toys import CLASSES, MODEL, SHAPE, fingerprint, toy_run, trained_network
+
+if TYPE_CHECKING:
+    from tests.conftest import Announce, Command
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +59,84 @@ def test_a_folder_gives_the_student_of_its_run(network: nn.Module, tmp_path: Pat
 @pytest.mark.parametrize("teacher", [FileTeacher(path="x"), RunTeacher(path="x")])
 def test_saved_teachers_are_not_trained(teacher: Teacher, network: nn.Module) -> None:
     assert list(teacher.plan(network, toy_run("teacher"))) == []
+
+
+# -- files that name code ---------------------------------------------------------------------------------------------
+
+OWN = """
+from pathlib import Path
+from torch import nn
+
+Path("imported").touch()
+
+def build(classes, shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], classes))
+
+other = build
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a module that leaves a mark when it is imported; the test is in it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "marking_net.py").write_text(OWN)
+    yield tmp_path
+    sys.modules.pop("marking_net", None)
+
+
+def saved_own(folder: Path) -> tuple[Path, nn.Module]:
+    module = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES)).eval()
+    spec = "python:function=marking_net:build,normalize=false"
+    save_network(folder / "student.safetensors", module, Architecture(spec, None, SHAPE, CLASSES))
+    return folder / "student.safetensors", module
+
+
+@pytest.mark.parametrize("model", [MODEL, "marking_net:other", "mlp"])
+def test_a_file_that_names_code_is_refused_and_the_code_not_imported(own: Path, model: str) -> None:
+    path, _ = saved_own(own)
+    run = attrs.evolve(toy_run("teacher"), model=parse_choice(model, "model"))
+    with pytest.raises(
+        RequestError, match=rf"The network in `{path}` cannot be built: .*`--model python:marking_net:b"
+    ):
+        load_network(path, run)
+    assert not (own / "imported").exists()
+
+
+@component
+class Scripted(NeuronModel):
+    """Neurons that somebody describes in a file."""
+
+    rule: str = option(default="", help="The file with the rule.")
+
+    def cell(self) -> nn.Module:
+        raise AssertionError("nothing of a refused file may be built")
+
+
+def test_neurons_that_name_a_file_are_refused_before_anything_is_built(
+    network: nn.Module, tmp_path: Path, announce: Announce
+) -> None:
+    announce(Scripted, "scripted")
+    described = Architecture(MODEL, "scripted:rule=rule.py", SHAPE, CLASSES)
+    save_network(tmp_path / "student.safetensors", network, described)
+    with pytest.raises(RequestError, match=r"asks for the neuron `scripted:rule=rule\.py`, whose `rule` could name"):
+        load_network(tmp_path / "student.safetensors", toy_run("teacher"))
+
+
+def test_a_file_that_names_the_code_of_this_run_is_loaded(own: Path) -> None:
+    path, module = saved_own(own)
+    run = attrs.evolve(toy_run("teacher"), model=parse_choice("marking_net:build", "model"))
+    assert fingerprint(load_network(path, run).eval()) == fingerprint(module)
+    assert (own / "imported").exists()
+
+
+def test_a_run_with_a_network_of_ones_own_is_the_next_teacher_if_it_is_named_again(own: Path, cli: Command) -> None:
+    Path("marking_net.py").write_text(OWN)
+    tiny = ("--data", "glyphs:size=8,classes=3,train=24,test=9", "--device", "cpu", "--student", "plain:epochs=0")
+    named = ("--model", "marking_net:build")
+    assert cli("run", *tiny, *named, "--teacher", "plain:epochs=0", "--out", "first").code == 0
+    refused = cli("run", *tiny, "--teacher", "run:first")
+    assert refused.code == 2
+    (advice,) = [word for word in refused.err.split("`") if word.startswith("--model ")]
+    assert cli("run", *tiny, *advice.split(), "--teacher", "run:first", "--out", "second").code == 0
+    assert cli("run", *tiny, *named, "--teacher", "run:first", "--out", "third").code == 0

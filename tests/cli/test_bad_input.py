@@ -283,7 +283,8 @@ def test_an_output_folder_that_exists_or_cannot_be_made(refused: Refused) -> Non
     Path("full/precious").write_text("do not touch")
     Path("file").write_text("do not touch")
     assert refused("--out", "full") == (
-        "The output folder `full` exists already. Choose another with --out, or remove it."
+        "The output folder `full` exists already. Choose another with --out, remove it, or go on with the run in it: "
+        "rcframe run --resume full"
     )
     assert refused("--out", "file").startswith("The output folder `file` exists already")
     assert refused("--out", "file/below") == "Cannot create the output folder `file/below`: Not a directory."

@@ -48,6 +48,39 @@ def test_a_broken_promise_is_told_and_ends_with_code_3(install: Install, cli: Co
     assert outcome.err == f"Error: 2 of {total} checks of `acme-flat` failed.\n"
 
 
+WATCHES = """
+from rcframe import hookimpl
+
+@hookimpl
+def rcframe_run_finished(report):
+    report.{figure}
+"""
+
+
+def test_a_plugin_that_only_watches_runs_is_checked(install: Install, cli: Command) -> None:
+    site = install("acme-watch", source=WATCHES.format(figure="student"))
+    outcome = cli("check", "acme-watch", PYTHONPATH=str(site))
+    assert (outcome.code, outcome.err) == (0, "")
+    *lines, last = outcome.out.splitlines()
+    assert "passed watcher acme-watch: entry module is free of torch" in lines
+    assert "passed watcher acme-watch: watcher follows a run" in lines
+    assert last == f"All {len(lines)} checks of `acme-watch` passed."
+
+
+def test_a_plugin_that_cannot_follow_a_run_fails_its_check(install: Install, cli: Command) -> None:
+    site = install("acme-watch", source=WATCHES.format(figure="no_such_figure"))
+    outcome = cli("check", "acme-watch", PYTHONPATH=str(site))
+    assert outcome.code == 3
+    assert "failed watcher acme-watch: watcher follows a run: 'Report' object has no attribute" in outcome.out
+
+
+def test_a_plugin_with_nothing_to_check_is_said_to_have_nothing(install: Install, cli: Command) -> None:
+    install("acme-more", source="from rcframe import hookimpl\n@hookimpl\ndef rcframe_commands():\n    pass\n")
+    outcome = cli("check", "acme-more")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out == "`acme-more` announces no component and watches no run: there is nothing to check.\n"
+
+
 def test_an_unknown_plugin_is_answered_with_the_nearest_and_the_installed(cli: Command) -> None:
     outcome = cli("check", "rcframe-atacks")
     assert (outcome.code, outcome.out) == (2, "")

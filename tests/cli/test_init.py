@@ -13,6 +13,7 @@ import rich_click as click
 import rcframe
 from rcframe.cli import cli as commands
 from rcframe.errors import AccessDenied, CheckFailed, PluginError, RcframeError, RequestError, RunFailed
+from rcframe.session.stopping import Interrupted
 
 if TYPE_CHECKING:
     from tests.conftest import Command, Install
@@ -44,7 +45,8 @@ def is_sentence(text: str | None) -> bool:
 
 def test_there_is_a_command_for_everything_one_does() -> None:
     assert set(OURS) >= {
-        f"rcframe {name}" for name in ("run", "plugins", "info", "check", "new", "data", "data list", "data show")
+        f"rcframe {name}"
+        for name in ("run", "plugins", "info", "check", "new", "data", "data list", "data show", "import-weights")
     }
 
 
@@ -156,7 +158,8 @@ def test_a_plugin_that_fails_to_add_a_command_does_not_hurt_help(install: Instal
 def test_our_commands_ask_no_plugin_for_commands(install: Install, shell: Command) -> None:
     install("acme-hello", body=HELLO.format(then="raise AssertionError"))
     listed = shell("plugins")
-    assert "acme-hello" not in listed.out
+    assert "adds commands acme-hello 1.0" in listed.out
+    assert "broken" not in listed.out
     assert listed.code == 0
 
 
@@ -195,6 +198,7 @@ def ends_with(cli: Command, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tu
         (RequestError, 2),
         (PluginError, 2),
         (CheckFailed, 3),
+        (Interrupted, 130),
     ],
 )
 def test_our_errors_end_with_their_sentence_and_code(
@@ -204,11 +208,35 @@ def test_our_errors_end_with_their_sentence_and_code(
     assert ends_with(error(long)) == (code, f"Error: {long}\n")
 
 
+def test_control_characters_are_spelt_out_so_that_no_name_redraws_the_terminal(
+    ends_with: Callable[..., tuple[int, str]],
+) -> None:
+    error = RequestError("No file `\x1b[2J\r\x07\u202egnp.exe`:\nit is \u00fcber `\udcff`.")
+    assert ends_with(error)[1] == "Error: No file `\\x1b[2J\\r\\x07\\u202egnp.exe`:\nit is \u00fcber `\\udcff`.\n"
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
 def test_an_interrupt_has_its_own_code(error: BaseException, ends_with: Callable[..., tuple[int, str]]) -> None:
     code, err = ends_with(error)
     assert code == 130
     assert err.strip() == "Error: Interrupted."
+
+
+def test_what_was_noted_on_the_way_stands_below_the_error_once(ends_with: Callable[..., tuple[int, str]]) -> None:
+    for error in (RunFailed("No luck."), Interrupted("Stopped in `train`."), OSError(28, "No space left", "file")):
+        error.add_note("Go on with: rcframe run --resume here")
+        error.add_note("Go on with: rcframe run --resume here")
+        code, err = ends_with(error)
+        assert err.splitlines()[1:] == ["Go on with: rcframe run --resume here"]
+        assert code == (130 if isinstance(error, Interrupted) else 1)
+
+
+def test_an_interrupt_keeps_what_was_noted(ends_with: Callable[..., tuple[int, str]]) -> None:
+    error = KeyboardInterrupt()
+    error.add_note("Go on with: rcframe run --resume here")
+    code, err = ends_with(error)
+    assert code == 130
+    assert err.strip().splitlines() == ["Error: Interrupted.", "Go on with: rcframe run --resume here"]
 
 
 def test_a_bug_is_one_sentence_with_the_place_unless_the_traceback_is_asked_for(

@@ -51,6 +51,7 @@ def test_json_lists_distributions_with_their_components_and_errors(install: Inst
         "status": "ok",
         "error": None,
         "components": [{"kind": "attack", "name": "still", "summary": "Does [nothing], up to [/nothing]."}],
+        "hooks": ["rcframe_components"],
     }
     assert listed["acme-bad"] == {
         "name": "acme-bad",
@@ -58,6 +59,7 @@ def test_json_lists_distributions_with_their_components_and_errors(install: Inst
         "status": "broken",
         "error": "ZeroDivisionError: division by zero",
         "components": [],
+        "hooks": [],
     }
     kernel = listed["rcframe"]
     assert (kernel["version"], kernel["status"]) == (rcframe.__version__, "ok")
@@ -76,6 +78,25 @@ def test_tables_list_every_component_and_the_broken_with_their_reason(install: I
     for kind in KINDS:
         for item in registry().announced(kind):
             assert f"{kind} {item.spec.name} {item.spec.summary} {item.distribution} {item.version}" in rows
+
+
+def test_plugins_that_act_without_being_chosen_are_listed_below(install: Install, cli: Command) -> None:
+    watches = "from rcframe import hookimpl\n@hookimpl\ndef rcframe_epoch_done(metrics):\n    pass\n"
+    adds = "@hookimpl\ndef rcframe_commands():\n    pass\n"
+    install("acme-watch", source=watches, version="0.3")
+    install("acme-more", source="from rcframe import hookimpl\n" + adds)
+    install("acme-both", [STILL], body=BODY + adds + "@hookimpl\ndef rcframe_run_stopped():\n    pass\n")
+    install("acme-one", [STILL], body=BODY)
+    lines = cli("plugins").out.splitlines()
+    acme = [line for line in lines if "acme" in line and "│" not in line]
+    assert acme == [
+        "watches runs and adds commands acme-both 1.0",
+        "adds commands acme-more 1.0",
+        "watches runs acme-watch 0.3",
+    ]
+    (watching,) = [plugin for plugin in json.loads(cli("plugins", "--json").out) if plugin["name"] == "acme-watch"]
+    assert (watching["status"], watching["components"]) == ("ok", [])
+    assert watching["hooks"] == ["rcframe_epoch_done"]
 
 
 # -- info -------------------------------------------------------------------------------------------------------------

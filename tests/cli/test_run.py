@@ -34,8 +34,9 @@ def test_a_run_ends_with_a_table_and_leaves_its_folder(cli: Command) -> None:
     for words in ("teacher/train: 1 epochs of 1 batches", "student/train: epoch 1/1", "measuring student: pgd:steps=2"):
         assert words in outcome.err
     folder = Path("runs/glyphs-plain-kd-1")
-    assert {path.name for path in folder.iterdir()} == {
-        *("run.toml", "report.json", "metrics.jsonl", "log.txt"),
+    # Plugins that watch runs may write into a folder of their own in it.
+    assert {path.name for path in folder.iterdir() if path.is_file()} == {
+        *("run.toml", "report.json", "metrics.jsonl", "log.txt", "work.json", ".lock"),
         *("teacher.safetensors", "student.safetensors"),
     }
     report = json.loads((folder / "report.json").read_text())
@@ -72,8 +73,10 @@ def test_the_result_can_be_json(cli: Command) -> None:
 
 def test_the_written_configuration_repeats_the_run_bit_for_bit(cli: Command) -> None:
     assert cli("run", *TINY, "--attack", "pgd:step_size=1/255,steps=2", "--seed", "4", "--out", "first").code == 0
-    assert cli("run", "first/run.toml", "--out", "second").code == 0
-    for name in ("run.toml", "teacher.safetensors", "student.safetensors"):
+    assert cli("run", "first/run.toml", "--no-cache", "--out", "second").code == 0
+    said = [{k: v for k, v in settings(f).items() if k not in ("command", "typed")} for f in ("first", "second")]
+    assert said[0] == said[1]
+    for name in ("teacher.safetensors", "student.safetensors"):
         assert Path("first", name).read_bytes() == Path("second", name).read_bytes(), name
     first, second = (json.loads(Path(f"{folder}/report.json").read_text()) for folder in ("first", "second"))
     different = {key for key in first if first[key] != second[key]}
@@ -132,3 +135,84 @@ def test_an_earlier_student_and_saved_weights_become_teachers(cli: Command) -> N
     reports = {name: json.loads(Path(f"{name}/report.json").read_text()) for name in ("first", "second", "third")}
     assert reports["second"]["teacher"]["clean"] == reports["first"]["student"]["clean"]
     assert reports["third"]["teacher"]["clean"] == reports["first"]["student"]["clean"]
+
+
+# -- the cache, going on, several seeds -------------------------------------------------------------------------------
+
+
+def test_a_second_run_comes_from_the_cache_unless_that_is_refused(cli: Command) -> None:
+    assert "from the cache" not in cli("run", *TINY).err
+    again = cli("run", *TINY)
+    assert again.code == 0
+    for name in ("teacher/train", "student/train", "teacher: clean", "student: clean"):
+        assert f"{name}: from the cache" in again.err
+    assert "from the cache" not in cli("run", *TINY, "--no-cache").err
+
+
+def test_a_finished_run_is_shown_again(cli: Command) -> None:
+    first = cli("run", *TINY, "--out", "here")
+    again = cli("run", "--resume", "here")
+    assert (again.code, again.err) == (0, "")
+    assert again.out == first.out
+    assert json.loads(cli("run", "--resume", "here", "--format", "json").out) == json.loads(
+        Path("here/report.json").read_text()
+    )
+
+
+def test_a_run_that_has_only_begun_is_carried_out(cli: Command) -> None:
+    assert cli("run", *TINY, "--out", "whole").code == 0
+    assert cli("run", *TINY, "--out", "begun").code == 0
+    for path in Path("begun").iterdir():
+        if path.is_file() and path.name != "run.toml":
+            path.unlink()
+    outcome = cli("run", "--resume", "begun", "--no-cache")
+    assert outcome.code == 0
+    assert outcome.out.endswith("Written to begun\n")
+    reports = [json.loads(Path(folder, "report.json").read_text()) for folder in ("whole", "begun")]
+    assert reports[0]["student"] == reports[1]["student"]
+    assert reports[1]["command"] == shlex.join(["rcframe", "run", *TINY, "--out", "begun"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--seed", "3"], "--seed"),
+        (["--student", "plain", "--eval-size", "4"], "--student, --eval-size"),
+        (["--deterministic"], "--deterministic"),
+        (["--out", "there"], "--out"),
+        (["asked.toml"], "`asked.toml`"),
+    ],
+)
+def test_a_run_that_goes_on_takes_no_other_settings(arguments: list[str], named: str, cli: Command) -> None:
+    assert cli("run", *TINY, "--out", "here").code == 0
+    outcome = cli("run", "--resume", "here", *arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err == (f"Error: A resumed run keeps the settings it was started with: leave out {named}.\n")
+
+
+@pytest.mark.parametrize(("folder", "words"), [("gone", "does not exist"), (".", "has no `run.toml`")])
+def test_a_folder_without_a_run_is_refused(folder: str, words: str, cli: Command) -> None:
+    outcome = cli("run", "--resume", folder)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert words in outcome.err
+
+
+def test_several_seeds_end_with_their_means_and_a_folder_each(cli: Command) -> None:
+    outcome = cli("run", *TINY, "--attack", "fgsm", "--seed", "3", "--seeds", "2", "--out", "here")
+    assert outcome.code == 0
+    for words in ("seeds 3 to 4", "mean over 2 seeds", "clean", "fgsm", " ± "):
+        assert words in outcome.out
+    report = json.loads(Path("here/report.json").read_text())
+    assert report["seeds"] == [3, 4]
+    for seed, run in zip((3, 4), report["runs"], strict=True):
+        assert run == json.loads(Path(f"here/seed-{seed}/report.json").read_text())
+    assert json.loads(cli("run", "--resume", "here", "--format", "json").out) == report
+
+
+def test_how_exactly_a_run_computes_is_recorded(cli: Command) -> None:
+    asked = ("--precision", "bf16", "--deterministic", "--threads", "2", "--workers", "0", "--checkpoint", "0.5")
+    assert cli("run", *TINY, *asked, "--out", "here").code == 0
+    found = settings("here")
+    assert (found["precision"], found["deterministic"], found["threads"]) == ("bf16", True, 2)
+    assert (found["workers"], found["checkpoint"], found["seeds"]) == (0, 0.5, 1)
+    assert set(found["environment"]) == {"device", "threads", "processes", "platform"}

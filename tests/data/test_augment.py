@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 from torch.nn.functional import pad
 
-from rcframe.data.augment import augment, rotated
+from rcframe.data.augment import Part, augment, rotated
 from rcframe.errors import RequestError
 
 NAMES = ("flip", "crop", "rotate")
@@ -56,6 +56,21 @@ def test_names_are_applied_in_their_order() -> None:
     x, randomness = noise(8, 1, 16, 16), source(5)
     stepwise = augment(augment(x, ("crop",), randomness), ("flip",), randomness)
     assert torch.equal(augment(x, ("crop", "flip"), source(5)), stepwise)
+
+
+@given(
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=3),
+    st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    st.integers(0, 9),
+)
+def test_parts_of_a_batch_are_changed_as_in_the_whole_to_the_bit(names: list[str], sizes: list[int], seed: int) -> None:
+    x = noise(sum(sizes), 1, 9, 16)
+    whole = augment(x, tuple(names), source(seed))
+    begin = 0
+    for size in sizes:
+        part = Part(begin, begin + size, len(x))
+        assert torch.equal(augment(x[begin:][:size], tuple(names), source(seed), part), whole[begin:][:size])
+        begin = part.end
 
 
 def test_a_flip_mirrors_about_half_of_the_images_each_as_a_whole() -> None:

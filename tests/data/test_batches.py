@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import multiprocessing
+import pickle
 from itertools import combinations
 
 import pytest
@@ -7,9 +9,9 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from rcframe.data.batches import Batches, NoData
+from rcframe.data.batches import Batches, NoData, Shard
 from rcframe.data.images import Batch, Images, TensorImages, Unlabelled
-from rcframe.errors import RequestError
+from rcframe.errors import RequestError, RunFailed
 
 ALL = ("flip", "crop", "rotate")
 
@@ -107,6 +109,167 @@ def test_no_global_generator_is_touched() -> None:
     before = torch.get_rng_state()
     list(Batches(numbered(9, side=8), 4, seed=0, augment=ALL).epoch(0))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@given(st.integers(0, 50), st.integers(1, 6))
+def test_shards_are_the_pieces_of_an_even_split(whole: int, count: int) -> None:
+    images = torch.arange(whole)
+    expected = images.tensor_split(count) if whole >= 2 * count else [images] * count
+    for index, piece in enumerate(expected):
+        part = Shard(index, count).part(whole)
+        assert part.whole == whole
+        assert len(part) == len(piece)
+        assert part.of(torch.arange(whole)).tolist() == piece.tolist()
+
+
+@pytest.mark.parametrize(("index", "count"), [(2, 2), (-1, 2), (0, 0), (1, 1)])
+def test_a_shard_that_does_not_exist_is_refused(index: int, count: int) -> None:
+    with pytest.raises(ValueError, match=f"got {index}"):
+        Shard(index, count)
+
+
+@given(
+    st.integers(2, 4),
+    st.integers(2, 5),
+    st.integers(0, 4),
+    st.integers(0, 3),
+    st.lists(st.sampled_from(ALL), max_size=3),
+)
+def test_the_shards_of_a_batch_are_together_the_batch_bit_for_bit(
+    count: int, each: int, full: int, epoch: int, names: list[str]
+) -> None:
+    # A size that no number of shards divides, and a rest that is a batch of its own for one and for many processes.
+    size, rest = count * each + 1, 2 * count
+    images = TensorImages(torch.rand(full * size + rest, 1, 8, 9, generator=torch.Generator().manual_seed(0)))
+    images = TensorImages(images.x, torch.arange(len(images)))
+    alone = list(Batches(images, size, seed=3, augment=tuple(names)).epoch(epoch))
+    shards = [
+        list(Batches(images, size, seed=3, augment=tuple(names), shard=Shard(index, count)).epoch(epoch))
+        for index in range(count)
+    ]
+    assert len(alone) == full + 1
+    for whole, *parts in zip(alone, *shards, strict=True):
+        assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+        assert torch.equal(torch.cat([part.labels for part in parts]), whole.labels)
+        lengths = [len(part.labels) for part in parts]
+        assert max(lengths) - min(lengths) <= 1
+        # The mean of the labels stands for the mean of any loss.
+        means = [part.share * part.labels.double().mean() for part in parts]
+        assert float(torch.stack(means).mean()) == pytest.approx(float(whole.labels.double().mean()))
+
+
+def test_one_process_has_the_whole_batch() -> None:
+    assert [batch.share for batch in Batches(numbered(7), 3, seed=0).epoch(0)] == [1.0, 1.0]
+
+
+def test_shares_weigh_shards_of_different_sizes() -> None:
+    shares = [
+        [batch.share for batch in Batches(numbered(12), 7, seed=0, shard=Shard(index, 2)).epoch(0)] for index in (0, 1)
+    ]
+    # Batches of 7, as 4 and 3, and of 5, as 3 and 2.
+    assert shares == [[8 / 7, 6 / 5], [6 / 7, 4 / 5]]
+
+
+@pytest.mark.parametrize(
+    ("count", "lengths"),
+    [
+        (20, [[4, 4], [3, 3], [3, 3]]),
+        # One image joins the batch before it, whatever the number of processes.
+        (21, [[4, 4], [3, 4], [3, 3]]),
+        # Too few for three processes: everybody does them all.
+        (23, [[4, 4, 3], [3, 3, 3], [3, 3, 3]]),
+        (26, [[4, 4, 2], [3, 3, 2], [3, 3, 2]]),
+        (5, [[5], [5], [5]]),
+    ],
+)
+def test_a_rest_too_small_to_be_shared_is_done_whole_by_every_process(count: int, lengths: list[list[int]]) -> None:
+    parts = [list(Batches(numbered(count), 10, seed=0, shard=Shard(index, 3)).epoch(0)) for index in range(3)]
+    assert [[len(batch.labels) for batch in part] for part in parts] == lengths
+    for whole, *shards in zip(Batches(numbered(count), 10, seed=0).epoch(0), *parts, strict=True):
+        means = [shard.share * shard.labels.double().mean() for shard in shards]
+        assert float(torch.stack(means).mean()) == pytest.approx(float(whole.labels.double().mean()))
+
+
+def test_batches_too_small_for_the_processes_are_refused() -> None:
+    with pytest.raises(RequestError, match=r"The batch size is 7, but 4 processes share .* ask for 8 or more"):
+        Batches(numbered(50), 7, seed=0, shard=Shard(1, 4))
+    Batches(numbered(8), 8, seed=0, shard=Shard(1, 4))
+
+
+@pytest.mark.parametrize("start", [0, 2, 5, 6])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_no_bit(workers: int, start: int) -> None:
+    images = TensorImages((torch.rand(23, 2, 9, 8) * 255).byte(), torch.arange(23))
+    alone, ahead = (
+        list(Batches(images, 4, seed=1, augment=ALL, shard=Shard(1, 2), workers=count).epoch(3, start))
+        for count in (0, workers)
+    )
+    assert len(alone) == max(6 - start, 0)
+    assert labels(ahead) == labels(alone)
+    assert all(torch.equal(one.images, other.images) for one, other in zip(alone, ahead, strict=True))
+    assert [batch.share for batch in ahead] == [batch.share for batch in alone]
+
+
+def test_workers_touch_no_global_generator() -> None:
+    before = torch.get_rng_state()
+    list(Batches(numbered(9, side=8), 4, seed=0, augment=ALL, workers=2).epoch(0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_workers_end_with_the_epoch_and_when_it_is_left() -> None:
+    source = Batches(numbered(40), 4, seed=0, workers=2)
+    list(source.epoch(0))
+    assert multiprocessing.active_children() == []
+    batches = source.epoch(1)
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    del batches
+    assert multiprocessing.active_children() == []
+
+
+def test_batches_of_workers_are_moved_to_the_device_before_they_are_changed() -> None:
+    source = Batches(numbered(4, side=8), 2, seed=0, augment=ALL, device=torch.device("meta"), workers=1)
+    assert [batch.images.device.type for batch in source.epoch(0)] == ["meta", "meta"]
+
+
+class Locked(TensorImages):
+    """Images that cannot be fetched."""
+
+    def fetch(self, index: Tensor) -> Batch:
+        raise RunFailed("The cupboard is locked.")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_errors_of_the_images_come_through(workers: int) -> None:
+    with pytest.raises(RunFailed, match=r"^The cupboard is locked\.$"):
+        list(Batches(Locked(torch.zeros(4, 1, 1, 1)), 2, seed=0, workers=workers).epoch(0))
+
+
+def test_batches_can_be_sent_to_processes_that_are_not_forked() -> None:
+    source = Batches(numbered(9), 4, seed=0, shard=Shard(1, 2), workers=2)
+    sent = pickle.loads(pickle.dumps(source))
+    assert isinstance(sent, Batches)
+    sent.workers = 0
+    assert labels(list(sent.epoch(2))) == labels(list(source.epoch(2)))
+
+
+def test_fewer_workers_than_none_are_refused() -> None:
+    with pytest.raises(RequestError, match="-1 data workers"):
+        Batches(numbered(3), 2, seed=0, workers=-1)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_workers_change_no_bit_on_a_gpu() -> None:
+    images = TensorImages(torch.rand(23, 2, 9, 8), torch.arange(23))
+    gpu = torch.device("cuda")
+    expected = Batches(images, 4, seed=1, augment=ALL).epoch(0, 2)
+    alone, ahead = (
+        list(Batches(images, 4, seed=1, augment=ALL, device=gpu, workers=workers).epoch(0, 2)) for workers in (0, 2)
+    )
+    assert labels(ahead) == labels(alone)
+    for batch, one, other in zip(expected, alone, ahead, strict=True):
+        assert torch.equal(one.images, other.images)
+        assert torch.allclose(one.images.cpu(), batch.images, atol=1e-5)
 
 
 def test_unlabelled_images_give_batches_without_labels() -> None:

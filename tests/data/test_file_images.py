@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from rcframe.data.batches import Batches
 from rcframe.data.file_images import FileImages, check_headers, decode, image_files
 from rcframe.errors import RequestError, RunFailed
 
@@ -137,3 +141,94 @@ def test_images_of_unknown_range_are_refused(tmp_path: Path) -> None:
     Image.fromarray(np.full((4, 4), 0.5, dtype=np.float32)).save(file)
     with pytest.raises(RunFailed, match="floating-point numbers of unknown range"):
         decode(str(file), 4)
+
+
+NAMES = ("cat/1.png", "cat/2.png", "dog/1.png")
+
+
+def three(folder: Path, size: int = 4) -> FileImages:
+    return FileImages([str(folder / name) for name in NAMES], torch.tensor([0, 0, 1]), size)
+
+
+@pytest.fixture
+def pets(tmp_path: Path) -> Path:
+    for name in NAMES:
+        save(tmp_path / "pets" / name, (1, 2, 3))
+    return tmp_path / "pets"
+
+
+def test_the_fingerprint_does_not_depend_on_where_the_files_lie(pets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = pets.parent / "far" / "away"
+    shutil.copytree(pets, elsewhere)
+    assert three(elsewhere).fingerprint() == three(pets).fingerprint()
+    monkeypatch.chdir(pets)
+    assert three(Path()).fingerprint() == three(pets).fingerprint()
+
+
+def touch(file: Path) -> Path:
+    """Move the time of change by the least step that every file system keeps."""
+    found = file.stat()
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns + 1000))
+    return file
+
+
+def lengthen(file: Path) -> Path:
+    """Add a byte and put the old time back."""
+    found = file.stat()
+    file.write_bytes(file.read_bytes() + b"!")
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    return file
+
+
+def rename(file: Path) -> Path:
+    return file.rename(file.with_name("other.png"))
+
+
+@pytest.mark.parametrize("change", [touch, lengthen, rename])
+@pytest.mark.parametrize("number", range(3))
+def test_a_change_of_any_file_changes_the_fingerprint(pets: Path, change: Callable[[Path], Path], number: int) -> None:
+    before = three(pets)
+    before.fingerprint()
+    files = list(before.files)
+    files[number] = str(change(Path(files[number])))
+    assert FileImages(files, before.labels, 4).fingerprint() != before.fingerprint()
+
+
+def test_order_count_labels_and_side_change_the_fingerprint(pets: Path) -> None:
+    images = three(pets)
+    files, y = images.files, images.labels
+    changed = [
+        FileImages([files[1], files[0], files[2]], y, 4),
+        FileImages(files[:2], y[:2], 4),
+        FileImages(files, torch.tensor([0, 1, 1]), 4),
+        FileImages(files, y, 5),
+    ]
+    assert len({images.fingerprint(), *(other.fingerprint() for other in changed)}) == 5
+
+
+def test_a_single_file_and_none_have_fingerprints(pets: Path) -> None:
+    one = FileImages([str(pets / NAMES[0])], torch.tensor([0]), 4)
+    none = FileImages([], torch.tensor([], dtype=torch.int64), 4)
+    assert one.fingerprint() != none.fingerprint()
+
+
+GONE = r"^The image `{}` is gone, but the data set was loaded with it\. Put the file back\.$"
+
+
+def test_a_file_lost_before_the_fingerprint_is_named(pets: Path) -> None:
+    images = three(pets)
+    (pets / NAMES[1]).unlink()
+    with pytest.raises(RunFailed, match=GONE.format(pets / NAMES[1])):
+        images.fingerprint()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_file_lost_in_the_middle_of_an_epoch_is_named(pets: Path, workers: int) -> None:
+    # Many more batches than are fetched ahead.
+    images = FileImages([str(pets / NAMES[0])] * 39 + [str(pets / NAMES[2])], torch.zeros(40), 4)
+    batches = Batches(images, 1, seed=0, shuffle=False, workers=workers).epoch(0)
+    assert next(batches).images.shape == (1, 3, 4, 4)
+    (pets / NAMES[2]).unlink()
+    with pytest.raises(RunFailed, match=GONE.format(pets / NAMES[2])) as caught:
+        list(batches)
+    assert caught.value.exit_code == 1

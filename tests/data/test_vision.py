@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import ClassVar
@@ -102,8 +103,6 @@ def test_a_download_that_brings_nothing_still_names_the_files(tmp_path: Path, mo
     [
         (Mnist(), "MNIST", [("", {"download": True})]),
         (FashionMnist(), "FashionMNIST", [("", {"download": True})]),
-        (Cifar10(), "CIFAR10", [("", {"download": True})]),
-        (Cifar100(), "CIFAR100", [("", {"download": True})]),
         (Svhn(), "SVHN", [("svhn", {"split": split, "download": True}) for split in ("train", "test")]),
         (
             Svhn(extra=True),
@@ -125,17 +124,36 @@ def test_torchvision_is_asked_for_the_files(
     assert asked == [(tmp_path / folder, options) for folder, options in calls]
 
 
-def test_the_archive_of_tiny_imagenet_is_unpacked_below_the_root(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("source", "archive"),
+    [
+        (Cifar10(), "cifar-10-python.tar.gz"),
+        (Cifar100(), "cifar-100-python.tar.gz"),
+        (TinyImageNet(), "tiny-imagenet-200.zip"),
+    ],
+)
+def test_archives_are_downloaded_with_their_checksum_and_unpacked_below_the_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: PublishedSource, archive: str
 ) -> None:
+    layout = source.layouts()[-1]
     asked = []
-    monkeypatch.setattr(
-        torchvision.datasets.utils,
-        "download_and_extract_archive",
-        lambda url, root, md5: asked.append((url.rpartition("/")[2], root, len(md5))),
-    )
-    TinyImageNet().fetch(tmp_path)
-    assert asked == [("tiny-imagenet-200.zip", str(tmp_path), 32)]
+
+    def download(url: str, root: str, filename: str, md5: str) -> None:
+        asked.append((url.rpartition("/")[2], filename, len(md5)))
+        for name in layout.names:
+            file = tmp_path / "published" / layout.folder / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(name)
+        kind = "zip" if filename.endswith(".zip") else "gztar"
+        shutil.make_archive(str(Path(root, archive.partition(".")[0])), kind, tmp_path / "published")
+
+    monkeypatch.setattr(torchvision.datasets.utils, "download_url", download)
+    root = tmp_path / "root"
+    root.mkdir()
+    source.fetch(root)
+    assert asked == [(archive, archive, 32)]
+    assert layout.missing(root) == ()
+    assert all(layout.path(root, name).read_text() == name for name in layout.names)
 
 
 @pytest.mark.parametrize(

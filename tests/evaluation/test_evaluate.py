@@ -21,17 +21,16 @@ from rcframe.evaluation.evaluate import (
     Accuracy,
     Evaluator,
     attack_batch,
-    batches_of,
     certified,
     certify_batch,
     predict,
+    spread,
 )
 from rcframe.evaluation.oracle import Oracle, Queries
 from rcframe.evaluation.threat import Threat
 from rcframe.testing import toys
 from rcframe.testing.toys import fingerprint
 
-CPU = torch.device("cpu")
 THREAT = Threat(0.1)
 
 
@@ -96,7 +95,7 @@ def darken(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
 
 
 def evaluator(x: Tensor, y: Tensor, count: int | None = None) -> Evaluator:
-    return Evaluator(images=TensorImages(x, y), count=len(x) if count is None else count, device=CPU)
+    return Evaluator(images=TensorImages(x, y), count=len(x) if count is None else count)
 
 
 # -- counting ---------------------------------------------------------------------------------------------------------
@@ -137,7 +136,7 @@ def test_an_uneven_last_batch_is_counted_exactly(count: int) -> None:
     y = torch.arange(count) % 2
     network = Brightness()
     seen: list[int] = []
-    judge = Evaluator(images=TensorImages(pictures(*brightness), y), count=count, device=CPU, progress=seen.append)
+    judge = Evaluator(images=TensorImages(pictures(*brightness), y), count=count, progress=seen.append)
     right = judge.clean(network)
     assert torch.equal(right, (brightness > 0.5).long() == y)
     assert sum(seen) == count
@@ -145,11 +144,9 @@ def test_an_uneven_last_batch_is_counted_exactly(count: int) -> None:
     assert max(seen) <= PREDICT_BATCH
 
 
-def test_only_the_first_images_are_measured_in_their_order() -> None:
-    x, y = pictures(0.1, 0.2, 0.3, 0.9), torch.tensor([0, 1, 2, 3])
-    found = list(batches_of(TensorImages(x, y), 3, 2, CPU))
-    assert [labels.tolist() for _, labels in found] == [[0, 1], [2]]
-    assert torch.equal(torch.cat([images for images, _ in found]), x[:3])
+def test_only_so_many_images_are_measured_in_their_order() -> None:
+    x = pictures(0.1, 0.2, 0.3, 0.9)
+    assert spread(TensorImages(x, torch.arange(4)), 3).tolist() == [0, 1, 2]
     assert evaluator(x, torch.tensor([0, 0, 1, 0]), count=3).clean(Brightness()).tolist() == [True, True, False]
 
 
@@ -204,7 +201,7 @@ Y = torch.tensor([0, 1, 1])
     "measure",
     [
         lambda network: evaluator(X, Y).clean(network),
-        lambda network: evaluator(X, Y).attacked(network, Does(backward), THREAT, Queries()),
+        lambda network: evaluator(X, Y).attacked(network, Does(backward), THREAT),
         lambda network: evaluator(X, Y).certified(network, Bounds(lambda module, x: module(x)), THREAT),
         lambda network: Does(backward)(network, X, Y, eps=0.1),
     ],
@@ -238,7 +235,7 @@ def test_everything_is_measured_in_evaluation_mode() -> None:
     modes: list[bool] = []
     network.register_forward_hook(lambda module, _i, _o: modes.extend(part.training for part in module.modules()))
     evaluator(X, Y).clean(network)
-    evaluator(X, Y).attacked(network, Does(backward), THREAT, Queries())
+    evaluator(X, Y).attacked(network, Does(backward), THREAT)
     evaluator(X, Y).certified(network, Bounds(lambda module, x: module(x)), THREAT)
     assert modes
     assert not any(modes)
@@ -258,7 +255,7 @@ def test_proposals_outside_the_threat_are_projected_into_it(norm: Norm) -> None:
 def test_the_figure_is_the_kernels_own_prediction_on_the_projected_images() -> None:
     """The attack would break everything; within the threat it breaks only the image that is close to one half."""
     network = Brightness()
-    right = evaluator(X, Y).attacked(network, Does(darken), THREAT, Queries())
+    right = evaluator(X, Y).attacked(network, Does(darken), THREAT)
     assert right.tolist() == [True, True, False]
     assert evaluator(X, Y).clean(network).tolist() == [True, True, True]
 
@@ -267,9 +264,8 @@ def test_an_attack_that_helps_is_not_hidden() -> None:
     def repair(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         return x + threat.eps
 
-    assert evaluator(pictures(0.45), torch.tensor([1])).attacked(
-        Brightness(), Does(repair), THREAT, Queries()
-    ).tolist() == [True]
+    right = evaluator(pictures(0.45), torch.tensor([1])).attacked(Brightness(), Does(repair), THREAT)
+    assert right.tolist() == [True]
 
 
 def test_an_attack_that_works_in_place_moves_neither_its_ball_nor_the_labels() -> None:
@@ -330,9 +326,10 @@ def test_at_eps_zero_nothing_is_asked_and_nothing_changes() -> None:
 
 def test_what_an_attack_asks_is_counted_over_all_batches() -> None:
     count = PREDICT_BATCH + 5
-    queries, x = Queries(), pictures(*[0.2] * count)
-    evaluator(x, torch.zeros(count, dtype=torch.int64)).attacked(Brightness(), Does(backward), THREAT, queries)
-    assert queries == Queries(images=count, gradient_images=count, calls=2)
+    judge = evaluator(pictures(*[0.2] * count), torch.zeros(count, dtype=torch.int64))
+    tally = judge.tally("does")
+    judge.attacked(Brightness(), Does(backward), THREAT, tally)
+    assert tally.queries == Queries(images=count, gradient_images=count, calls=2)
 
 
 def test_an_attack_gets_what_it_declares_and_labels_but_no_more() -> None:
@@ -467,10 +464,7 @@ def test_attacks_work_where_gradients_are_switched_off_and_return_detached_image
 def test_a_part_of_a_sorted_test_set_has_every_class() -> None:
     y = torch.arange(3).repeat_interleave(10)
     images = TensorImages(torch.arange(30.0).div(30).view(-1, 1, 1, 1), y)
-    evaluator = Evaluator(images=images, count=6, device=torch.device("cpu"))
-    (batch,) = batches_of(images, 6, 100, torch.device("cpu"))
-    assert batch[1].tolist() == [0, 0, 1, 1, 2, 2]
-    assert evaluator.unseen(["a", "b", "c"]) == ()
-    assert Evaluator(images=images, count=1, device=torch.device("cpu")).unseen(["a", "b", "c"]) == ("b", "c")
-    everything = torch.cat([x for x, _ in batches_of(images, 30, 7, torch.device("cpu"))])
-    assert torch.equal(everything, images.x)
+    assert y[spread(images, 6)].tolist() == [0, 0, 1, 1, 2, 2]
+    assert Evaluator(images=images, count=6).unseen(["a", "b", "c"]) == ()
+    assert Evaluator(images=images, count=1).unseen(["a", "b", "c"]) == ("b", "c")
+    assert spread(images, 30).tolist() == list(range(30))

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -15,7 +17,14 @@ from rcframe.builtins.saved import FileTeacher, RunTeacher, load_network
 from rcframe.errors import RequestError
 from rcframe.networks.normalize import Normalized
 from rcframe.networks.size import size_of
-from rcframe.networks.weights import Architecture, load_weights, read_architecture, read_weights, save_network
+from rcframe.networks.weights import (
+    Architecture,
+    load_weights,
+    read_architecture,
+    read_weights,
+    save_network,
+    save_plain,
+)
 from rcframe.testing.toys import CLASSES, MODEL, SHAPE, some_images, toy_run
 
 TOY = Architecture(MODEL, None, SHAPE, CLASSES)
@@ -121,13 +130,14 @@ def changed(**changes: Tensor | None) -> dict[str, Tensor]:
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
+        (changed(**{"net.fc2.bias": torch.ones(3).long()}), r"`net\.fc2\.bias` is torch\.int64, but the model needs"),
         (changed(**{"net.fc2.bias": None}), r"missing net\.fc2\.bias; not in the model none"),
         (changed(**{"net.fc9.bias": torch.ones(1)}), r"missing none; not in the model net\.fc9\.bias"),
         (changed(**{"net.fc2.bias": torch.ones(4)}), r"`net\.fc2\.bias` is \(4,\), but the model needs \(3,\)"),
         (changed(**{"net.fc2.weight": torch.ones(3, 9)}), r"`net\.fc2\.weight` is \(3, 9\).*needs \(3, 16\)"),
         ({"weight": torch.ones(1)}, r"1 tensors found, 10 expected"),
     ],
-    ids=["missing", "surplus", "other-bias", "other-weight", "another-network"],
+    ids=["whole-numbers", "missing", "surplus", "other-bias", "other-weight", "another-network"],
 )
 def test_weights_that_do_not_fit_are_refused_and_nothing_is_loaded(tensors: dict[str, Tensor], words: str) -> None:
     target = network(seed=3)
@@ -136,27 +146,13 @@ def test_weights_that_do_not_fit_are_refused_and_nothing_is_loaded(tensors: dict
     assert same(target, network(seed=3))
 
 
-@pytest.mark.parametrize("legacy", [False, True])
-def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path, legacy: bool) -> None:
-    mark, path = tmp_path / "mark", tmp_path / "evil.pt"
-    torch.save({"weight": Evil(mark)}, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(RequestError, match=r"wants to run code \(`posix\.mkdir`\).*refused") as refused:
+@pytest.mark.parametrize("name", ["evil.pt", "evil.PTH", "evil.pth.tar", "evil.ckpt", "evil.bin", "evil.pkl"])
+def test_a_pickle_that_runs_code_is_refused_and_not_run(tmp_path: Path, name: str) -> None:
+    mark, path = tmp_path / "mark", tmp_path / name
+    torch.save({"weight": Evil(mark)}, path)
+    with pytest.raises(RequestError, match=r"wants to run code \(`posix\.mkdir`\).*refused.*import-weights --trust"):
         read_weights(path)
     assert not mark.exists()
-    assert "\n" not in str(refused.value)
-
-
-def test_a_whole_pickled_network_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    torch.save(nn.Linear(1, 1), tmp_path / "whole.pt")
-    with pytest.raises(RequestError, match=r"modules\.linear\.Linear`\).*Save its state_dict"):
-        read_weights(tmp_path / "whole.pt")
-
-
-@pytest.mark.parametrize("content", [[torch.ones(1)], {"epoch": 3, "weight": torch.ones(1)}, {"state_dict": 5}])
-def test_a_file_of_anything_else_is_refused(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "other.pt")
-    with pytest.raises(RequestError, match="holds no state_dict"):
-        read_weights(tmp_path / "other.pt")
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "zip", "legacy"])
@@ -179,11 +175,145 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         read_weights(tmp_path / "nowhere.pt")
 
 
-def test_a_file_of_a_newer_format_is_refused(tmp_path: Path) -> None:
-    text = json.dumps({"format": 2, "model": MODEL, "neuron": None, "shape": SHAPE, "classes": CLASSES})
-    save_file(network().state_dict(), tmp_path / "new.safetensors", metadata={"rcframe": text})
-    with pytest.raises(RequestError, match="written by a newer rcframe: upgrade"):
-        read_architecture(tmp_path / "new.safetensors")
+class Wrapper(nn.Module):
+    """A network whose own names all begin as those of DataParallel do."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["with-normalisation", "without"])
+@pytest.mark.parametrize("name", ["weights.pt", "weights.safetensors"])
+def test_a_file_saved_under_dataparallel_fits(tmp_path: Path, name: str, inside: bool) -> None:
+    original, path = network(), tmp_path / name
+    state = nn.DataParallel(original.net if inside else original).state_dict()
+    if path.suffix == ".pt":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    assert same(FileTeacher(path=str(path)).network(toy_run("teacher", seed=1)), original)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_a_network_with_such_names_of_its_own_gets_its_weights(prefix: str, normalized: bool) -> None:
+    layer = nn.Linear(2, 2)
+    wrapped = Wrapper(layer)
+    target: nn.Module = Normalized(wrapped, (0.5,), (0.5,)) if normalized else wrapped
+    load_weights(target, {f"{prefix}weight": torch.full((2, 2), 3.0), f"{prefix}bias": torch.ones(2)}, "some.file")
+    assert layer.weight.tolist() == [[3.0, 3.0], [3.0, 3.0]]
+    saved_whole = {name: value + 1 for name, value in target.state_dict().items()}
+    load_weights(target, saved_whole, "some.file")
+    assert layer.weight.tolist() == [[4.0, 4.0], [4.0, 4.0]]
+
+
+FINE = {"format": 1, "model": MODEL, "neuron": None, "shape": list(SHAPE), "classes": CLASSES}
+
+
+def described(tmp_path: Path, text: str) -> Path:
+    """A weights file with any text for a description."""
+    save_file(network().state_dict(), tmp_path / "student.safetensors", metadata={"rcframe": text})
+    return tmp_path / "student.safetensors"
+
+
+def test_the_description_in_a_file_is_that_of_the_first_format(tmp_path: Path) -> None:
+    with safe_open(saved(tmp_path, network()), framework="pt") as file:
+        metadata = file.metadata()
+    assert metadata is not None
+    assert json.loads(metadata["rcframe"]) == FINE
+    assert read_architecture(described(tmp_path, json.dumps({**FINE, "remark": "a later addition"}))) == TOY
+
+
+@pytest.mark.parametrize("number", [2, 3, 10**30])
+def test_a_file_of_a_newer_format_is_refused_however_it_is_used(tmp_path: Path, number: int) -> None:
+    path = described(tmp_path, json.dumps({"format": number, "everything": "else"}))
+    words = f"has format {number}, but this rcframe reads formats up to 1: .* newer rcframe: upgrade"
+    with pytest.raises(RequestError, match=words):
+        read_architecture(path)
+    with pytest.raises(RequestError, match=words):
+        read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is not JSON"),
+        ("{", "is not JSON"),
+        ("[" * 100_000, "is not JSON"),
+        ("[1]", "is a list"),
+        ("null", "is a NoneType"),
+        (json.dumps({}), "has None as its `format`"),
+        (json.dumps({**FINE, "format": "1"}), "has '1' as its `format`"),
+        (json.dumps({**FINE, "format": True}), "has True as its `format`"),
+        (json.dumps({**FINE, "format": 0}), "has 0 as its `format`"),
+        (json.dumps({**FINE, "format": 1.5}), "has 1.5 as its `format`"),
+        (json.dumps({**FINE, "model": None}), "has None as its `model`"),
+        (json.dumps({**FINE, "model": {"name": "mlp"}}), "has {'name': 'mlp'} as its `model`"),
+        (json.dumps({**FINE, "neuron": 3}), "has 3 as its `neuron`"),
+        (json.dumps({**FINE, "shape": 8}), "has 8 as its `shape`"),
+        (json.dumps({**FINE, "shape": [8, 8]}), r"has [8, 8] as its `shape`"),
+        (json.dumps({**FINE, "shape": [1, 8, "8"]}), r"has [1, 8, '8'] as its `shape`"),
+        (json.dumps({**FINE, "shape": [1, 8, -8]}), r"has [1, 8, -8] as its `shape`"),
+        (json.dumps({**FINE, "classes": None}), "has None as its `classes`"),
+        (json.dumps({**FINE, "classes": 3.0}), "has 3.0 as its `classes`"),
+        *(
+            (json.dumps({k: v for k, v in FINE.items() if k != gone}), f"as its `{gone}`")
+            for gone in ("format", "model", "shape", "classes")
+        ),
+    ],
+)
+def test_a_malformed_description_is_a_sentence(tmp_path: Path, text: str, words: str) -> None:
+    path = described(tmp_path, text)
+    with pytest.raises(RequestError, match=rf"student\.safetensors` is damaged: .* {re.escape(words)}\. Replace the"):
+        read_architecture(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": ""}, r"Cannot read the model ``"),
+        ({"model": "no such"}, r"Cannot read the model `no such`"),
+        ({"model": "convnet:channels=x"}, r"Option `channels` of `convnet` is 'x'"),
+        ({"model": "gone-net"}, r"No model named `gone-net`"),
+        ({"neuron": "lif:steps=0"}, r"Option `steps` of `lif` is 0"),
+        ({"neuron": "convnet"}, r"No neuron named `convnet`"),
+    ],
+)
+def test_a_network_that_cannot_be_built_is_named_with_its_file(
+    tmp_path: Path, changes: dict[str, str], words: str
+) -> None:
+    path = described(tmp_path, json.dumps({**FINE, **changes}))
+    with pytest.raises(RequestError, match=rf"The network in `{path}` cannot be built: {words}"):
+        load_network(path, toy_run("teacher"))
+
+
+def test_a_resized_layer_of_whole_numbers_is_refused(tmp_path: Path) -> None:
+    state = {**network().state_dict(), "net.fc2.weight": torch.ones(3, 9).long()}
+    save_file(state, tmp_path / "a.safetensors", metadata={"rcframe": json.dumps(FINE)})
+    with pytest.raises(RequestError, match=r"`net\.fc2\.weight` is \(3, 9\), but the model needs \(3, 16\)"):
+        load_network(tmp_path / "a.safetensors", toy_run("teacher"))
+
+
+def test_weights_without_a_description_are_written_for_any_program(tmp_path: Path) -> None:
+    tensors = {"a": torch.arange(3.0), "b": torch.ones(2, 2).t()}
+    save_plain(tmp_path / "plain.safetensors", tensors)
+    with safe_open(tmp_path / "plain.safetensors", framework="pt") as file:
+        assert file.metadata() == {"format": "pt"}
+    found = read_weights(tmp_path / "plain.safetensors")
+    assert found.keys() == tensors.keys()
+    assert all(torch.equal(found[name], tensors[name]) for name in tensors)
+
+
+@pytest.mark.parametrize(
+    "special",
+    [torch.eye(2).to_sparse(), torch.ones(2, dtype=torch.complex128), torch.ones(2, device="meta")],
+    ids=["sparse", "complex", "meta"],
+)
+def test_tensors_that_have_no_place_in_a_file_are_refused_and_leave_none(tmp_path: Path, special: Tensor) -> None:
+    with pytest.raises(RequestError, match=r"The tensors cannot be written to .*Make them ordinary dense ones"):
+        save_plain(tmp_path / "plain.safetensors", {"good": torch.ones(1), "special": special})
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_foreign_file_is_no_network_of_ours(tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from rcframe.options import component
 from rcframe.session.assemble import Assembly, Refusal, assemble, build_parts, refuse_with_alternative
 from rcframe.session.config import RunConfig, make_config
 from rcframe.testing.toys import MODEL, toy_dataset
+from rcframe.training.compute import Compute
 from rcframe.training.context import Run
 from rcframe.training.stage import Stage
 
 if TYPE_CHECKING:
     from tests.conftest import Announce
 
-CPU = torch.device("cpu")
 DATASET = toy_dataset(train=12, test=6)
 
 
@@ -34,7 +34,7 @@ def config_of(**settings: object) -> RunConfig:
 
 
 def assembled(config: RunConfig) -> Assembly:
-    return assemble(config, build_parts(config), DATASET, CPU)
+    return assemble(config, build_parts(config), DATASET, Compute())
 
 
 def refusal_of(config: RunConfig) -> Refusal:
@@ -46,7 +46,7 @@ def refusal_of(config: RunConfig) -> Refusal:
 def suggestion(config: RunConfig) -> str:
     """What a refused user is told to do instead."""
     refusal = refusal_of(config)
-    text = str(refuse_with_alternative(refusal, config, DATASET, CPU))
+    text = str(refuse_with_alternative(refusal, config, DATASET, Compute()))
     assert text.startswith(f"{refusal} Nearest that would run: ")
     assert text.endswith(".")
     return text.removeprefix(f"{refusal} Nearest that would run: ").removesuffix(".")
@@ -141,7 +141,7 @@ def test_what_cannot_run_is_refused_with_the_reason_and_the_nearest_that_runs(
 
 def test_two_obstacles_at_once_are_said_to_need_more_than_one_change() -> None:
     config = config_of(student="kd", access="hard", neuron="lif", certifier="convex")
-    text = str(refuse_with_alternative(refusal_of(config), config, DATASET, CPU))
+    text = str(refuse_with_alternative(refusal_of(config), config, DATASET, Compute()))
     assert "--access hard grants labels. No single change would make it run" in text
 
 
@@ -168,6 +168,14 @@ def test_both_sides_get_their_own_network() -> None:
     assert (found.teacher_run.seed, found.student_run.seed) == (3, 3)
     assert any(isinstance(part, nn.Conv2d) for part in found.teacher.modules())
     assert not any(isinstance(part, nn.Conv2d) for part in found.student.modules())
+
+
+def test_both_sides_train_where_the_run_does_with_its_workers() -> None:
+    config, compute = config_of(workers=2), Compute()
+    found = assemble(config, build_parts(config), DATASET, compute)
+    for run in (found.teacher_run, found.student_run):
+        assert run.compute is compute
+        assert run.workers == 2
 
 
 def test_the_student_has_the_teachers_architecture_but_not_its_weights() -> None:

@@ -33,10 +33,19 @@ EVERYTHING: dict[str, object] = {
     "seed": 3,
     "device": "cpu",
     "data_root": "some where/else",
+    "precision": "bf16",
+    "deterministic": True,
+    "threads": 2,
+    "workers": 1,
+    "checkpoint": 0.5,
+    "seeds": 3,
 }
 
 
-NAMES = ("access", "budget", "eps", "norm", "eval_size", "seed", "device", "data_root")
+NAMES = (
+    *("access", "budget", "eps", "norm", "eval_size", "seed", "device", "data_root"),
+    *("precision", "deterministic", "threads", "workers", "checkpoint", "seeds"),
+)
 
 
 def written(config: RunConfig, facts: dict[str, object] | None = None) -> str:
@@ -53,6 +62,8 @@ def test_nothing_asked_is_the_default_run() -> None:
     assert (config.teacher.name, [choice.name for choice in config.students]) == ("plain", ["plain"])
     assert (config.access, config.budget, config.eps, config.norm) == ("logit", None, None, "linf")
     assert (config.seed, config.eval_size, config.device, config.attacks) == (0, 0, "auto", ())
+    assert (config.precision, config.deterministic, config.threads, config.workers) == ("fp32", False, None, 0)
+    assert (config.checkpoint, config.seeds) == (5.0, 1)
 
 
 def test_every_setting_is_read() -> None:
@@ -65,6 +76,8 @@ def test_every_setting_is_read() -> None:
     assert config.attacks[2].distribution == "rcframe-attacks"
     assert (config.eps, str(config.eps), config.budget) == (8 / 255, "8/255", 100)
     assert (config.eval_size, config.seed, config.device, config.data_root) == (10, 3, "cpu", "some where/else")
+    assert (config.precision, config.deterministic, config.threads, config.workers) == ("bf16", True, 2, 1)
+    assert (config.checkpoint, config.seeds) == (0.5, 3)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +140,9 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str
     with pytest.raises(RequestError) as raised:
         make_config({key: "x"})
     assert str(raised.value).startswith(f"A run has no setting `{key}`. Did you mean `{nearest}`? Settings: data, ")
-    assert "eps, norm, eval_size, seed, device, threads, data_root." in str(raised.value)
+    assert "norm, device, precision, data_root, eps, seed, seeds, eval_size, budget, threads, workers" in str(
+        raised.value
+    )
 
 
 @pytest.mark.parametrize(
@@ -143,7 +158,19 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str
         ({"access": "gray"}, r"No access level `gray`\. Did you mean `grey`\?"),
         ({"device": 0}, "`device` is 0, but it must be text"),
         ({"data_root": ["a"]}, r"`data_root` is \['a'\], but it must be text"),
-        ({"norm": "l1"}, r"No norm `l1`\. Norms: linf, l2\."),
+        ({"norm": "l1"}, r"No norm `l1`\. Did you mean `l2`\? Known: linf, l2\."),
+        ({"precision": "fp8"}, r"No precision `fp8`\. Did you mean `fp\d\d`\? Known: fp32, bf16, fp16\."),
+        ({"precision": 16}, "`precision` is 16, but it must be text"),
+        ({"seeds": 0}, "`seeds` is 0, but it must be a whole number of 1 or more"),
+        ({"threads": 0}, "`threads` is 0, but it must be a whole number of 1 or more"),
+        ({"workers": -1}, "`workers` is -1, but it must be a whole number of 0 or more"),
+        ({"workers": 1.5}, r"`workers` is 1\.5, but it must be a whole number"),
+        ({"deterministic": 1}, "`deterministic` is 1, but it must be true or false"),
+        ({"deterministic": "yes"}, "`deterministic` is 'yes', but it must be true or false"),
+        ({"checkpoint": -1}, "`checkpoint` is -1, but it must be a number of seconds, 0 for every batch"),
+        ({"checkpoint": True}, "`checkpoint` is True, but it must be a number of seconds"),
+        ({"checkpoint": float("inf")}, "`checkpoint` is inf, but it must be a number of seconds"),
+        ({"checkpoint": float("nan")}, "`checkpoint` is nan, but it must be a number of seconds"),
         ({"norm": 2}, "`norm` is 2, but it must be text"),
         ({"eps": True}, "eps is True, but it must be a number in pixels"),
         ({"eps": [0.1]}, r"eps is \[0\.1\], but it must be a number in pixels"),
@@ -256,6 +283,12 @@ PLAIN = st.fixed_dictionaries(
         "seed": st.integers(0, 2**63),
         "device": st.sampled_from(["auto", "cpu", "cuda:1"]),
         "data_root": st.text(),
+        "precision": st.sampled_from(["fp32", "bf16", "fp16"]),
+        "deterministic": st.booleans(),
+        "threads": st.integers(1, 64),
+        "workers": st.integers(0, 64),
+        "checkpoint": st.floats(0, 1e6),
+        "seeds": st.integers(1, 100),
         "model": st.sampled_from(["mlp:hidden=3+4", "lenet5", "torchvision:squeezenet1_1", "my.nets:small"]),
         "attack": st.lists(st.sampled_from(["fgsm", "pgd:steps=3", "pgd:step_size=1/7"]), max_size=3),
     },
@@ -292,6 +325,18 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_config(tmp_path / "gone.toml")
     with pytest.raises(RequestError, match=rf"Cannot read the configuration `{tmp_path}`: Is a directory"):
         read_config(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["2", '"one"', "1.5"])
+def test_a_file_of_a_later_format_is_refused(version: str, tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text(f"format = {version}\nseed = 3\n")
+    with pytest.raises(RequestError, match=r"run\.toml` was written by a newer rcframe \(format .*\): upgrade"):
+        read_config(tmp_path / "run.toml")
+
+
+def test_a_file_from_before_formats_were_counted_is_read(tmp_path: Path) -> None:
+    (tmp_path / "run.toml").write_text("seed = 3\n")
+    assert make_config(read_config(tmp_path / "run.toml")) == make_config({"seed": 3})
 
 
 def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:

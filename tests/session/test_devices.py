@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from rcframe.errors import RequestError
-from rcframe.session.devices import resolve_device, threads_for
+from rcframe.session.devices import (
+    determinism,
+    make_compute,
+    nondeterministic_operation,
+    resolve_device,
+    resolve_threads,
+    threads,
+)
+from rcframe.training.compute import Accelerated, Compute
 
 
 def test_the_processor_is_always_there() -> None:
@@ -57,11 +67,109 @@ def test_small_images_get_one_thread_unless_somebody_says_otherwise(
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     if variable:
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
+    with threads(2):
+        assert resolve_threads(asked, numbers) == used
+
+
+def test_threads_are_used_for_a_while() -> None:
     before = torch.get_num_threads()
-    torch.set_num_threads(2)
+    with threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError), threads(before + 1):
+        raise ZeroDivisionError
+    assert torch.get_num_threads() == before
+
+
+# -- where a run trains -----------------------------------------------------------------------------------------------
+
+
+def test_one_process_in_full_precision_needs_no_library() -> None:
+    compute = make_compute("cpu", "fp32")
+    assert type(compute) is Compute
+    assert compute.device == torch.device("cpu")
+
+
+def test_another_precision_is_accelerated() -> None:
+    compute = make_compute("cpu", "bf16")
+    assert isinstance(compute, Accelerated)
+    assert (compute.precision, compute.device) == ("bf16", torch.device("cpu"))
+    compute.close()
+
+
+def test_fp16_on_the_processor_is_refused() -> None:
+    with pytest.raises(RequestError, match="--precision fp16 needs a CUDA device, and this run uses `cpu`"):
+        make_compute("cpu", "fp16")
+
+
+def test_one_process_that_torchrun_started_is_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert type(make_compute("cpu", "fp32")) is Compute
+
+
+# -- strict repetition ------------------------------------------------------------------------------------------------
+
+
+def scatter() -> torch.Tensor:
+    """An operation that is not deterministic if two values go to one place."""
+    return torch.zeros(4).put_(torch.tensor([0, 0]), torch.tensor([1.0, 2.0]))
+
+
+@pytest.fixture(autouse=True)
+def no_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget afterwards what strictness writes into the environment."""
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "kept")
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG")
+
+
+def test_strictness_refuses_by_name_what_may_not_repeat_and_is_gone_afterwards() -> None:
+    with pytest.raises(RuntimeError) as raised, determinism(True):
+        scatter()
+    assert nondeterministic_operation(raised.value) == "put_"
+    scatter()
+
+
+def test_without_strictness_nothing_is_refused() -> None:
+    with determinism(False):
+        scatter()
+
+
+@pytest.mark.parametrize("mode", ["default", "warn", "error"])
+@pytest.mark.parametrize("benchmark", [True, False])
+def test_strictness_gives_back_what_it_found(mode: str, benchmark: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", benchmark)
+    before = torch.get_deterministic_debug_mode()
+    torch.set_deterministic_debug_mode(mode)
     try:
-        with threads_for(asked, numbers):
-            assert torch.get_num_threads() == used
-        assert torch.get_num_threads() == 2
+        found = torch.get_deterministic_debug_mode()
+        with determinism(True):
+            assert torch.are_deterministic_algorithms_enabled()
+            assert not torch.is_deterministic_algorithms_warn_only_enabled()
+            assert not torch.backends.cudnn.benchmark
+        assert torch.get_deterministic_debug_mode() == found
+        assert torch.backends.cudnn.benchmark is benchmark
     finally:
-        torch.set_num_threads(before)
+        torch.set_deterministic_debug_mode(before)
+
+
+def test_strictness_asks_matrix_products_for_repetition_unless_the_user_did(monkeypatch: pytest.MonkeyPatch) -> None:
+    with determinism(False):
+        assert "CUBLAS_WORKSPACE_CONFIG" not in os.environ
+    with determinism(True):
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":16:8")
+    with determinism(True):
+        assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":16:8"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shapes do not fit"),
+        ValueError("put_ does not have a deterministic implementation, but you set"),
+        KeyboardInterrupt(),
+    ],
+    ids=repr,
+)
+def test_other_errors_name_no_operation(error: BaseException) -> None:
+    assert nondeterministic_operation(error) is None

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import copy
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,25 +17,30 @@ from rcframe.session.config import make_config
 from rcframe.session.measure import measure
 from rcframe.session.report import Report
 from rcframe.session.session import Session
+from rcframe.session.stopping import Stop
+from rcframe.session.store import Store
+from rcframe.session.worklog import WorkLog
+from rcframe.storage.cache import Cache
 from rcframe.testing.toys import toy_dataset, toy_images, trained_network
+from rcframe.training.compute import Compute
 from rcframe.training.monitor import Monitor
 
 if TYPE_CHECKING:
     from tests.conftest import Announce
 
-CPU = torch.device("cpu")
 PGD = "pgd:steps=2,restarts=2"
+CONVEX = "certified by convex"
 
 
 def session_of(**settings: Any) -> Session:
     config = make_config({"model": "convnet:channels=4+4+8,hidden=16", "eps": "1/4", **settings})
-    parts, dataset = build_parts(config), toy_dataset(test=30)
+    parts, dataset, compute = build_parts(config), toy_dataset(test=30), Compute()
     return Session(
         config=config,
         parts=parts,
         dataset=dataset,
-        device=CPU,
-        assembly=assemble(config, parts, dataset, CPU),
+        compute=compute,
+        assembly=assemble(config, parts, dataset, compute),
         threat=make_threat(config.eps, config.norm),
         command="test",
     )
@@ -57,8 +62,16 @@ def network() -> nn.Module:
     return trained_network()
 
 
-def measured(session: Session, teacher: nn.Module, student: nn.Module, monitor: Monitor | None = None) -> Report:
-    return measure(session, teacher, student, Queries(7, 0, 2), time.monotonic() - 5, monitor or Monitor())
+def store_of(cache: Cache | None = None) -> Store:
+    return Store(
+        progress=None, cache=cache, log=WorkLog(), compute=Compute(), every=5, say=lambda text: None, stop=Stop()
+    )
+
+
+def measured(
+    session: Session, teacher: nn.Module, student: nn.Module, monitor: Monitor | None = None, store: Store | None = None
+) -> Report:
+    return measure(session, teacher, student, Queries(7, 0, 2), store or store_of(), monitor or Monitor())
 
 
 def test_equal_networks_meet_the_same_attack(network: nn.Module) -> None:
@@ -103,7 +116,7 @@ def test_every_measurement_is_announced_and_counted(network: nn.Module) -> None:
         *(
             event
             for role in ("teacher", "student")
-            for what in ("clean", "fgsm", "convex")
+            for what in ("clean", "fgsm", CONVEX)
             for event in ((f"{role}: {what}", 9), ("+", 9))
         )
     ]
@@ -121,7 +134,6 @@ def test_the_report_describes_the_run(network: nn.Module) -> None:
     report = measured(session, network, network)
     assert (report.command, report.data, report.access, report.seed) == ("test", "digits", "soft+logits", 3)
     assert report.queries == Queries(7, 0, 2)
-    assert report.seconds >= 5
     assert report.device == "cpu"
     assert (report.teacher.component, report.teacher.model) == ("nasty", "convnet:channels=4+4+8,hidden=16")
     assert (report.student.component, report.student.model) == ("kd:alpha=0.5 then plain", "mlp")
@@ -137,6 +149,81 @@ def test_the_protocol_tells_how_a_figure_was_measured(network: nn.Module) -> Non
     assert (protocol.plugin, protocol.options["steps"], protocol.options["restarts"]) == ("rcframe-attacks", 2, 2)
     # Two restarts of two steps, each restart judged once.
     assert report.student.attacked[PGD].queries == Queries(images=6 * 30, gradient_images=4 * 30, calls=6)
+
+
+class Ticking(Store):
+    """A store that says how long the run has worked."""
+
+    @property
+    def seconds(self) -> float:
+        return 12.5
+
+
+def test_the_report_says_how_long_the_run_has_worked_also_before_it_was_stopped(network: nn.Module) -> None:
+    store = Ticking(
+        progress=None, cache=None, log=WorkLog(), compute=Compute(), every=5, say=lambda text: None, stop=Stop()
+    )
+    assert measured(session_of(), network, network, store=store).seconds == 12.5
+
+
+def test_each_measurement_of_each_model_is_work_of_its_own(network: nn.Module) -> None:
+    store = store_of()
+    measured(session_of(attack=PGD, certifier="convex"), network, network, store=store)
+    assert [entry.identity.name for entry in store.log.entries] == [
+        f"{role}: {what}" for role in ("teacher", "student") for what in ("clean", PGD, CONVEX)
+    ]
+    assert len({entry.identity.key for entry in store.log.entries}) == 6
+
+
+def test_what_was_measured_before_is_taken_from_the_cache_with_its_queries(network: nn.Module, tmp_path: Path) -> None:
+    session, cache = session_of(attack=PGD, certifier="convex"), Cache(tmp_path)
+    first = measured(session, network, network, store=store_of(cache))
+    told, again = Told(), store_of(cache)
+    second = measured(session, network, network, told, again)
+    assert {entry.outcome for entry in again.log.entries} == {"cache"}
+    assert (second.teacher, second.student) == (first.teacher, first.student)
+    assert ("student: clean", 30) in told.events
+    assert sum(images for what, images in told.events if what == "+") == 6 * 30
+
+
+@pytest.mark.parametrize(
+    ("changed", "kept", "anew"),
+    [
+        ({"attack": "pgd:steps=1"}, {"clean", CONVEX}, {"pgd:steps=1"}),
+        ({"certifier": ()}, {"clean", PGD}, set()),
+        ({"eps": "1/5"}, set(), {PGD, CONVEX}),
+        ({"norm": "l2"}, set(), {PGD, CONVEX}),
+        ({"seed": 1}, set(), {PGD}),
+        ({"eval_size": 7}, set(), {"clean", PGD, CONVEX}),
+    ],
+)
+def test_what_a_change_concerns_is_measured_anew_and_nothing_else_need_be(
+    changed: dict[str, Any], kept: set[str], anew: set[str], network: nn.Module, tmp_path: Path
+) -> None:
+    asked, cache = {"attack": PGD, "certifier": "convex"}, Cache(tmp_path)
+    measured(session_of(**asked), network, network, store=store_of(cache))
+    again = store_of(cache)
+    measured(session_of(**{**asked, **changed}), network, network, store=again)
+    for role in ("teacher", "student"):
+        cached = {
+            entry.identity.name.removeprefix(f"{role}: ") for entry in again.log.entries if entry.outcome == "cache"
+        }
+        assert kept <= cached
+        assert not anew & cached
+
+
+def test_another_network_is_measured_anew(network: nn.Module, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    measured(session_of(), network, network, store=store_of(cache))
+    other = copy.deepcopy(network)
+    with torch.no_grad():
+        other.get_parameter("net.fc2.bias")[0] += 1
+    again = store_of(cache)
+    measured(session_of(), network, other, store=again)
+    assert {entry.identity.name: entry.outcome for entry in again.log.entries} == {
+        "teacher: clean": "cache",
+        "student: clean": "computed",
+    }
 
 
 @rc.component

@@ -14,7 +14,7 @@ from rcframe.options import component, option
 from rcframe.registry import Plugin, registry
 from rcframe.testing import Check, checks_of, parametrize_checks
 from rcframe.testing.subject import Subject
-from rcframe.testing.suite import CHECKS
+from rcframe.testing.suite import CHECKS, WATCHER_CHECKS
 
 if TYPE_CHECKING:
     from tests.conftest import Announce
@@ -35,18 +35,35 @@ def test_checks_are_those_of_any_component_and_of_its_kind(announce: Announce) -
     announce(Small, "small")
     announce(Small, "other")
     names = [function.__name__.removeprefix("check_") for function in (*CHECKS["any"], *CHECKS["model"])]
-    assert [(check.subject.spec.name, check.name) for check in checks_of("rcframe-tests")] == [
-        (component, name) for component in ("small", "other") for name in names
+    assert [(check.title, check.name) for check in checks_of("rcframe-tests")] == [
+        (f"model {component}", name) for component in ("small", "other") for name in names
     ]
 
 
-def test_a_check_reads_well_and_holds_its_subject_to_the_promise(announce: Announce) -> None:
-    announce(Small, "small")
+def test_a_check_reads_well_and_holds_its_subject_to_the_promise(
+    announce: Announce, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[Subject] = []
-    check = attrs.evolve(next(checks_of("rcframe-tests")), name="data_is_sound", function=seen.append)
+
+    def check_data_is_sound(subject: Subject) -> None:
+        seen.append(subject)
+
+    monkeypatch.setitem(CHECKS, "model", (check_data_is_sound,))
+    spec = announce(Small, "small")
+    *_, check = checks_of("rcframe-tests")
     check()
     assert str(check) == "model small: data is sound"
-    assert seen == [check.subject]
+    assert seen == [Subject("rcframe-tests", Small.__module__, spec)]
+
+
+def test_a_plugin_that_watches_runs_is_checked_for_that_too(announce: Announce) -> None:
+    announce(Small, "small")
+    plugin = registry().plugins[-1]
+    components = list(checks_of("rcframe-tests"))
+    registry().plugins[-1] = attrs.evolve(plugin, hooks=("rcframe_epoch_done",))
+    more = list(checks_of("rcframe-tests"))[len(components) :]
+    assert [check.title for check in more] == ["watcher rcframe-tests"] * len(WATCHER_CHECKS)
+    assert str(more[1]) == "watcher rcframe-tests: watcher follows a run"
 
 
 def test_components_are_made_cheap_and_otherwise_with_their_defaults(

@@ -308,3 +308,74 @@ class Fading(Observer):
 
 def test_what_moves_at_the_end_of_an_epoch_must_be_saved(broken_promises: Broken) -> None:
     assert broken_promises(ForgetsAtEpochEnd) == {"student_resumes"}
+
+
+class Held:
+    """A player whose state holds something that no file of ours can hold."""
+
+    def state_dict(self) -> dict[str, object]:
+        return {"function": len}
+
+    def load_state_dict(self, state_dict: dict[str, object], /) -> None:
+        pass
+
+
+@component
+class Unwritable(Honest):
+    """Has a player whose state cannot be written down."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        def step(stage: Stage, batch: Batch) -> None:
+            stage.update(F.mse_loss(stage.target(batch.images), teacher.logits(batch.images)))
+
+        yield self.stage(run, student, step, players={"held": Held()})
+
+
+def test_what_moves_must_be_of_a_kind_that_files_hold(broken_promises: Broken) -> None:
+    assert broken_promises(Unwritable) == {"student_resumes"}
+
+
+@component
+class DrawsLater(Honest):
+    """Trains twice; the layer of the second stage is drawn after the first, without a seed of its own."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        yield from super().plan(student, teacher, run)
+        later = nn.Linear(CLASSES, CLASSES)
+
+        def step(stage: Stage, batch: Batch) -> None:
+            stage.update(F.mse_loss(later(stage.target(batch.images)), teacher.logits(batch.images)))
+
+        yield self.stage(run, student, step, module=nn.ModuleList([student, later]))
+
+
+def test_after_a_stage_every_run_draws_alike_whether_it_trained_the_stage_or_not(broken_promises: Broken) -> None:
+    assert broken_promises(DrawsLater) == set()
+
+
+@component
+class UsesLater(Honest):
+    """Trains a layer beside its first stage and uses it in its second; nothing keeps it."""
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        head = self.head(run)
+
+        def first(stage: Stage, batch: Batch) -> None:
+            wanted = teacher.logits(batch.images)
+            stage.update(F.mse_loss(stage.target(batch.images), wanted))
+            with torch.no_grad():
+                head.weight.mul_(0.9)
+
+        def second(stage: Stage, batch: Batch) -> None:
+            stage.update(F.mse_loss(head(stage.target(batch.images)), teacher.logits(batch.images)))
+
+        yield self.stage(run, student, first)
+        yield self.stage(run, student, second)
+
+    def head(self, run: Run) -> nn.Linear:
+        with run.seeded("head"):
+            return nn.Linear(CLASSES, CLASSES)
+
+
+def test_what_a_later_stage_uses_must_be_kept_by_the_stage_that_made_it(broken_promises: Broken) -> None:
+    assert broken_promises(UsesLater) == {"student_resumes"}

@@ -195,8 +195,19 @@ def test_a_loss_that_is_no_number_stops_the_run_and_names_the_stage(poison: floa
     def step(stage: Stage, batch: Batch) -> None:
         stage.update(stage.target.get_parameter("1.weight").sum() * poison)
 
-    with pytest.raises(RunFailed, match=r"Stage `teacher/train` broke down in epoch 1 of 2: its loss is (nan|-?inf)"):
+    words = r"Stage `teacher/train` broke down in epoch 1 of 2, batch 1 of 6: its loss is (nan|-?inf)\. "
+    with pytest.raises(RunFailed, match=words):
         execute(iter([stage_of(dropping(), step)]), Monitor())
+
+
+def test_a_metric_that_is_no_number_stops_the_run_at_the_end_of_its_epoch() -> None:
+    def step(stage: Stage, batch: Batch) -> None:
+        stage.update(stage.target.get_parameter("1.weight").sum() * 0, gap=float("nan") if stage.epoch == 1 else 1.0)
+
+    told = Told()
+    with pytest.raises(RunFailed, match=r"Stage `teacher/train` broke down in epoch 2 of 3: its gap is nan\."):
+        execute(iter([stage_of(dropping(), step, epochs=3)]), told)
+    assert told.metrics == [{"loss": 0.0, "gap": 1.0}]
 
 
 class TwoPlayers:
@@ -276,7 +287,9 @@ def test_every_part_of_the_state_is_needed(part: str) -> None:
     train(whole.stage, told)
 
     saved: dict[str, Any] = {**killed_after(9)}
-    if part == "observers":
+    if part in fresh["processes"][0]:
+        saved["processes"] = [{**saved["processes"][0], part: {**fresh["processes"][0]}[part]}]
+    elif part == "observers":
         saved[part] = [{name: torch.ones_like(mask) for name, mask in whole.masks.alive.items()}]
     elif part == "module":
         saved["target"] = saved[part] = fresh["module"]
@@ -284,7 +297,7 @@ def test_every_part_of_the_state_is_needed(part: str) -> None:
         saved[part] = {**fresh}[part]
     resumed = TwoPlayers()
     resumed.stage.begin()
-    resumed.stage.load_state_dict(saved)  # type: ignore[arg-type]
+    resumed.stage.load_state_dict(saved)
     train(resumed.stage, told_without)
     same = all(torch.equal(resumed.result()[name], value) for name, value in whole.result().items())
     assert not same or told_without.metrics[0] != told.metrics[-len(told_without.metrics)]

@@ -41,6 +41,7 @@ def test_a_monitor_does_nothing_unless_told() -> None:
     monitor.batch_done(stage, 1)
     monitor.epoch_done(stage, {})
     monitor.stage_done(stage)
+    monitor.stage_recalled(stage)
     monitor.measuring("clean", 1)
     monitor.measured(1)
     monitor.said("text")

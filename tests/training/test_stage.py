@@ -14,7 +14,7 @@ from rcframe.errors import RunFailed
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor
 from rcframe.training.observer import Observer
-from rcframe.training.stage import MakeOptimizer, Means, Stage, snapshot
+from rcframe.training.stage import MakeOptimizer, Stage, snapshot
 
 START = 3.0
 
@@ -171,30 +171,38 @@ def test_a_stage_draws_from_its_seed_and_name_whatever_was_drawn_before() -> Non
     assert not set(drawn()) & set(first)
 
 
-def test_means_by_hand() -> None:
-    means = Means()
-    for value in (1.0, 2.0, 6.0):
-        means.add("a", value)
-    means.add("b", torch.tensor(5.0, requires_grad=True))
-    assert means.read() == {"a": 3.0, "b": 5.0}
-
-
-def test_means_go_on_from_saved_ones() -> None:
-    means, restored = Means(), Means()
-    means.add("a", torch.tensor(1.0))
-    restored.load_state_dict(means.state_dict())
-    restored.add("a", torch.tensor(2.0))
-    assert restored.read() == {"a": 1.5}
-    assert means.read() == {"a": 1.0}
-
-
-def test_an_epoch_ends_with_fresh_means_at_the_next_position() -> None:
+def test_a_batch_that_was_taken_is_behind_the_position() -> None:
     stage = stage_of(Point())
     stage.begin()
-    square(stage, Batch())
-    stage.batch = 1
-    stage.end_epoch()
+    stage.take(Batch())
+    assert (stage.epoch, stage.batch, float(stage.target.get_parameter("value").detach())) == (0, 1, 0.0)
+
+
+def test_an_epoch_ends_with_fresh_means_at_the_next_position_and_leaves_its_metrics() -> None:
+    stage = stage_of(Point())
+    stage.begin()
+    stage.take(Batch())
+    metrics = {"loss": 9.0, "gap": 0.5}
+    stage.end_epoch(metrics)
     assert (stage.epoch, stage.batch, stage.means.read()) == (1, 0, {})
+    metrics.clear()
+    stage.end_epoch({"loss": 4.0})
+    assert stage.history == [{"loss": 9.0, "gap": 0.5}, {"loss": 4.0}]
+
+
+def test_a_finished_stage_leaves_the_generators_alike_whatever_was_drawn_in_it() -> None:
+    after = []
+    for times in (1, 5):
+        stage = stage_of(Point())
+        stage.begin()
+        torch.rand(times), [random.random() for _ in range(times)], np.random.rand(times)
+        stage.finish()
+        after.append(drawn())
+    assert after[0] == after[1]
+    stage_of(Point(), name="other").finish()
+    assert not set(drawn()) & set(after[0])
+    stage_of(Point()).begin()
+    assert not set(drawn()) & set(after[0]), "what comes after a stage must not repeat what it drew"
 
 
 def test_a_snapshot_does_not_change_with_later_steps() -> None:

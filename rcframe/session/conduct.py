@@ -1,0 +1,119 @@
+"""Runs from the outside: start one, go on with one, repeat one with several seeds."""
+
+from __future__ import annotations
+
+import os
+from contextlib import nullcontext
+from pathlib import Path
+from typing import cast
+
+import attrs
+
+from rcframe.errors import RequestError
+from rcframe.files import write_text
+from rcframe.session.config import RunConfig, as_typed, make_config, read_config
+from rcframe.session.folder import RunFolder, create_folder, fresh_folder, open_folder
+from rcframe.session.report import Report
+from rcframe.session.results import Result, read_result
+from rcframe.session.seeds import SeedsReport
+from rcframe.session.session import Session, carry_out, prepare_session
+from rcframe.session.stopping import Stop
+from rcframe.storage.cache import Cache
+from rcframe.training.monitor import Monitor
+
+
+@attrs.frozen
+class Outcome:
+    """What a run found, and where it is written."""
+
+    result: Result
+    folder: Path | None
+    #: Whether this process is the one that speaks, where several carried the run out.
+    is_main: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Conductor:
+    """Carries out runs with one display, one cache and one way to stop them."""
+
+    display: Monitor = attrs.field(factory=Monitor)
+    #: Finished work is taken from here and put here; None computes everything.
+    cache: Cache | None = None
+    stop: Stop = attrs.field(factory=Stop)
+    #: Go on with a run although its code or settings have changed.
+    despite_changes: bool = False
+
+    def start(self, config: RunConfig, command: str, out: Path | None, *, fresh: bool = False) -> Outcome:
+        """Start a run that writes to `out`, to a fresh folder below `runs`, or nowhere."""
+        session = prepare_session(config, command)
+
+        def make() -> RunFolder | None:
+            return create_folder(out, session) if out else fresh_folder(session) if fresh else None
+
+        return self._follow(session, session.compute.from_main(make))
+
+    def resume(self, path: Path) -> Outcome:
+        """Go on with the run in a folder; one that is finished is only read."""
+        folder = open_folder(path)
+        if folder.report.exists():
+            return Outcome(read_result(folder.report), path, os.environ.get("RANK", "0") == "0")
+        session = prepare_session(*_begun(folder))
+        return self._follow(session, folder)
+
+    def _follow(self, session: Session, folder: RunFolder | None) -> Outcome:
+        path = folder.path if folder else None
+        try:
+            with self.stop.working():
+                result = self._once(session, folder) if session.config.seeds == 1 else self._repeated(session, folder)
+            return Outcome(result, path, session.compute.is_main)
+        finally:
+            session.compute.close()
+
+    def _once(self, session: Session, folder: RunFolder | None) -> Report:
+        return carry_out(session, self.display, folder, self.cache, self.stop, despite_changes=self.despite_changes)
+
+    def _repeated(self, session: Session, folder: RunFolder | None) -> SeedsReport:
+        """Carry out one run per seed, each in a folder of its own; those that are finished are read."""
+        config, main = session.config, session.compute.is_main
+        runs = []
+        with folder.reserved() if folder and main else nullcontext():
+            for seed in range(config.seed, config.seed + config.seeds):
+                if main:
+                    self.display.said(f"seed {seed}")
+                one = prepare_session(attrs.evolve(config, seed=seed, seeds=1), session.command)
+                runs.append(self._one_seed(one, folder.of_seed(seed) if folder else None, folder))
+            report = SeedsReport(session.command, tuple(runs))
+            if folder and main:
+                write_text(folder.report, report.to_json())
+        return report
+
+    def _one_seed(self, session: Session, path: Path | None, parent: RunFolder | None) -> Report:
+        def make() -> RunFolder | None:
+            return None if path is None else open_folder(path) if path.exists() else create_folder(path, session)
+
+        folder = session.compute.from_main(make)
+        if folder and folder.report.exists():
+            result = read_result(folder.report)
+            if not isinstance(result, Report):
+                raise RequestError(f"`{folder.report}` is not the report of one run.")
+            return result
+        try:
+            return self._once(session, folder)
+        except BaseException as error:
+            # The folder to go on with is the one that the user named.
+            if parent and hasattr(error, "__notes__"):
+                error.__notes__[:] = [note.replace(str(path), str(parent.path)) for note in error.__notes__]
+            raise
+
+
+def _begun(folder: RunFolder) -> tuple[RunConfig, str]:
+    """Return the configuration and the command of a run that has begun."""
+    document = read_config(folder.config)
+    try:
+        config = as_typed(make_config(document), cast("dict[str, list[str]]", document["typed"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise RequestError(
+            f"`{folder.config}` is not as the run wrote it, so the run cannot go on. Undo the changes, or start a new "
+            f"run from it: rcframe run {folder.config}"
+        ) from error
+    return config, str(document.get("command", "rcframe run"))

@@ -1,0 +1,150 @@
+"""What determines the work of a run, beyond what the work knows itself."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import nn
+
+from rcframe.api import Component
+from rcframe.choice import Choice, longest
+from rcframe.data.fingerprint import test_fingerprint, training_fingerprint
+from rcframe.networks.weights import Architecture
+from rcframe.registry import registry
+from rcframe.session.architecture import architecture_of
+from rcframe.session.store import Store
+from rcframe.storage.code import code_of
+from rcframe.storage.identity import Identity
+from rcframe.storage.keeper import Keeper, Work
+from rcframe.storage.state_file import digest_state
+
+if TYPE_CHECKING:
+    from rcframe.session.session import Session
+    from rcframe.training.context import Role, Run
+
+Parts = Mapping[str, str]
+
+
+class RunKeeper(Keeper):
+    """Keeps the work of one role of a run; work that follows other work is determined by that too."""
+
+    def __init__(self, store: Store, context: Callable[[], Parts], chained: bool) -> None:
+        self._store, self._context, self._chained = store, context, chained
+        self._follows = ""
+
+    @contextmanager
+    def keeping(self, work: Work) -> Iterator[bool]:
+        """Put `work` where it was left; the value says whether it is finished. At the end, keep the result."""
+        own = work.identity()
+        follows = {"follows": self._follows} if self._chained else {}
+        identity = Identity({"name": work.name, **(own or {}), **self._context(), **follows})
+        with self._store.keep(work, identity, shareable=own is not None) as finished:
+            yield finished
+        self._follows = identity.key
+
+    def progressed(self, work: Work) -> None:
+        """Keep unfinished work from time to time."""
+        self._store.progressed(work)
+
+
+def teacher_parts(session: Session) -> Parts:
+    """Return what the stages of the teacher depend on."""
+    config, parts = session.config, session.parts
+    return {
+        **_training_parts(session, session.assembly.teacher_run),
+        **_components("model", [(config.model, parts.model)]),
+        **_components("teacher", [(config.teacher, parts.teacher)]),
+    }
+
+
+def student_parts(session: Session, teacher: nn.Module) -> Parts:
+    """Return what the stages of the student depend on: its methods, and whatever teacher there is, by its weights."""
+    config, parts = session.config, session.parts
+    neuron = [(config.neuron, parts.neuron)] if config.neuron and parts.neuron else []
+    return {
+        **_training_parts(session, session.assembly.student_run),
+        **_components("model", [(config.student_model or config.model, parts.student_model)]),
+        **_components("student", list(zip(config.students, parts.students, strict=True))),
+        **_components("pruner", list(zip(config.pruners, parts.pruners, strict=True))),
+        **_components("neuron", neuron),
+        "access": config.access,
+        "budget": str(config.budget),
+        **_network("teacher", teacher, architecture_of(session, "teacher")),
+    }
+
+
+def measuring_parts(session: Session, role: Role, module: nn.Module) -> Parts:
+    """Return what the measurements of a network depend on, besides the attack or certifier."""
+    return {
+        **_environment(session),
+        **_network("network", module, architecture_of(session, role)),
+        "test images": test_fingerprint(session.dataset),
+        "measured": str(session.config.eval_size),
+        "threat": f"{session.threat.norm} {session.threat.eps!r} {session.threat.bounds}",
+    }
+
+
+def method_parts(choice: Choice, built: Component) -> Parts | None:
+    """Return what an attack or certifier contributes; None if its source cannot be found."""
+    code = code_of([type(built).__module__])
+    if code is None:
+        return None
+    return {
+        **_components(built.kind, [(choice, built)]),
+        **{f"code of {name}": digest for name, digest in code.items()},
+    }
+
+
+def _training_parts(session: Session, run: Run) -> Parts:
+    return {
+        **_environment(session),
+        "role": run.role,
+        "precision": session.compute.precision,
+        "processes": str(session.compute.count),
+        "data": training_fingerprint(session.dataset),
+        **run.made,
+    }
+
+
+def _environment(session: Session) -> Parts:
+    return {
+        "seed": str(session.config.seed),
+        "device": describe_device(session.compute.device),
+        "threads": str(torch.get_num_threads()),
+        "deterministic": str(session.config.deterministic),
+    }
+
+
+def describe_device(device: torch.device) -> str:
+    """Name the hardware, as far as it decides how numbers are rounded."""
+    if device.type == "cuda":
+        return f"cuda {torch.cuda.get_device_name(device)}"
+    if device.type == "cpu":
+        return f"cpu {platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
+    return device.type
+
+
+def _components(label: str, chosen: Sequence[tuple[Choice, Component]]) -> Parts:
+    """Return components with all their options, and the versions of the plugins that bring them."""
+    if not chosen:
+        return {}
+    specs = [longest(attrs.evolve(choice, distribution=None), built) for choice, built in chosen]
+    versions = {}
+    for choice, built in chosen:
+        found = registry().find(built.kind, choice)
+        versions[f"version of {found.distribution}"] = found.version
+    return {label: ", then ".join(specs), **versions}
+
+
+def _network(label: str, module: nn.Module, architecture: Architecture) -> Parts:
+    """Return a finished network: how it was built, its layers, its weights, and the code of its classes."""
+    code = code_of(type(part).__module__ for part in module.modules()) or {}
+    return {
+        label: digest_state({"built": str(architecture), "layers": str(module), "weights": module.state_dict()}),
+        **{f"code of {name}": digest for name, digest in code.items()},
+    }

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import cast
+
+import pytest
+import torch
+from hypothesis import given, strategies as st
+from torch import Tensor
+
+from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.tally import Tally
+from rcframe.storage.tree import flatten, unflatten
+from rcframe.training.compute import Compute
+
+RIGHT = torch.tensor([True, False, True, True, False])
+
+
+def noted(*spans: tuple[int, int]) -> Tally:
+    """A tally of five images with judgements in these spans."""
+    tally = Tally("clean", 5, {})
+    for start, end in spans:
+        tally.note(start, RIGHT[start:end])
+    return tally
+
+
+def as_read(state: Mapping[str, object]) -> Mapping[str, object]:
+    """What a file gives back."""
+    plain, tensors = flatten(state)
+    return cast("Mapping[str, object]", unflatten(json.loads(json.dumps(plain)), [t.clone() for t in tensors]))
+
+
+def test_judgements_come_back_in_their_places() -> None:
+    assert torch.equal(noted((3, 5), (0, 3)).read(), RIGHT)
+
+
+def test_a_span_is_judged_when_every_image_of_it_is() -> None:
+    tally = noted((1, 3))
+    spans = [(0, 1), (1, 2), (1, 3), (2, 4), (0, 5), (3, 5)]
+    assert [tally.judged(*span) for span in spans] == [False, True, True, False, False, False]
+
+
+def test_a_tally_that_is_not_done_cannot_be_read() -> None:
+    with pytest.raises(RuntimeError, match="`clean` was read before it was done"):
+        noted((0, 4)).read()
+
+
+def test_no_image_gives_no_judgement() -> None:
+    assert Tally("clean", 0, {}).read().tolist() == []
+
+
+def test_a_tally_is_determined_by_its_name_and_what_it_was_told() -> None:
+    assert Tally("pgd", 5, {"threat": "linf"}).identity() == {"name": "pgd", "threat": "linf"}
+    assert Tally("pgd", 5, {}).identity() == {"name": "pgd"}
+    assert Tally("pgd", 5, None).identity() is None
+
+
+def test_judgements_are_always_worth_keeping() -> None:
+    noted().check()
+    noted((0, 5)).check()
+
+
+@given(st.lists(st.booleans(), max_size=30), st.data())
+def test_a_tally_goes_on_from_what_a_file_held(rights: list[bool], data: st.DataObject) -> None:
+    count, right = len(rights), torch.tensor(rights, dtype=torch.bool)
+    at = data.draw(st.integers(0, count))
+    before, after = Tally("clean", count, {}), Tally("clean", count, {})
+    before.note(0, right[:at])
+    before.queries.images, before.queries.gradient_images, before.queries.calls = 3 * at, 2 * at, at
+    after.load_state_dict(as_read(before.state_dict()))
+    assert after.judged(0, at)
+    assert not (at < count and after.judged(at, at + 1))
+    after.queries.images += 10
+    after.note(at, right[at:])
+    assert torch.equal(after.read(), right)
+    assert after.queries == Queries(3 * at + 10, 2 * at, at)
+    assert before.queries == Queries(3 * at, 2 * at, at)
+
+
+def test_the_final_state_says_as_much_as_any_other() -> None:
+    tally = noted((0, 5))
+    tally.queries.calls = 4
+    other = Tally("clean", 5, {})
+    other.load_state_dict(as_read(tally.final_state()))
+    assert torch.equal(other.read(), RIGHT)
+    assert other.queries == Queries(calls=4)
+
+
+def test_reading_does_not_count_queries_twice() -> None:
+    tally = noted((0, 5))
+    tally.queries.images = 7
+    tally.read()
+    tally.read()
+    assert tally.queries.images == 7
+
+
+class Beside(Compute):
+    """A process of two: sums are taken with what the other one put in at the same place, in its order."""
+
+    count = 2
+
+    def __init__(self, index: int, other: list[Tensor]) -> None:
+        super().__init__()
+        self.index, self.given, self._other = index, list[Tensor](), iter(other)
+
+    def total(self, tensor: Tensor) -> Tensor:
+        self.given.append(tensor.clone())
+        return tensor + next(self._other, torch.zeros_like(tensor))
+
+
+def halves(*others: list[Tensor]) -> list[Tally]:
+    """The tallies of two processes that judged the even and the odd images and asked 10 and 1 times."""
+    found = []
+    for index, (start, asked) in enumerate([(0, 10), (1, 1)]):
+        compute = Beside(index, others[index] if others else [])
+        tally = Tally("clean", 5, {}, compute)
+        for place in range(start, 5, 2):
+            tally.note(place, RIGHT[place : place + 1])
+        tally.queries.images = asked
+        found.append(tally)
+    return found
+
+
+def exchanged() -> list[list[Tensor]]:
+    """What each of the two processes puts into the sums of its state."""
+    given = []
+    for tally in halves():
+        tally.state_dict()
+        assert isinstance(tally.compute, Beside)
+        given.append(tally.compute.given)
+    return given
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_processes_read_the_same_judgements_and_the_queries_of_all(index: int) -> None:
+    of_first, of_second = exchanged()
+    tally = halves(of_second, of_first)[index]
+    assert torch.equal(tally.read(), RIGHT)
+    assert tally.queries == Queries(images=11)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_after_loading_the_main_process_speaks_for_all_and_none_judges_again(index: int) -> None:
+    saved = noted((0, 4))
+    saved.queries.images = 8
+    compute = Beside(index, [])
+    tally = Tally("clean", 5, {}, compute)
+    tally.load_state_dict(as_read(saved.state_dict()))
+    assert tally.judged(0, 4)
+    assert not tally.judged(4, 5)
+    judgements, queries = tally.state_dict(), tally.queries
+    expected = [1, 0, 1, 1, -1] if index == 0 else [-1] * 5
+    assert cast(Tensor, judgements["right"]).tolist() == expected
+    assert queries == Queries(images=8 if index == 0 else 0)
