@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import cast, get_args
 
 import attrs
@@ -106,20 +107,10 @@ def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute
     """Build the networks and check every part against every other, or refuse with the reason."""
     _check_access(config, parts)
     _check_norms(config, parts)
-    run = Run(
-        role="teacher",
-        seed=config.seed,
-        compute=compute,
-        workers=config.workers,
-        dataset=dataset,
-        model=config.model,
-    )
-    student_run = Run(
+    side = partial(Run, seed=config.seed, compute=compute, workers=config.workers, dataset=dataset)
+    run = side(role="teacher", model=config.model)
+    student_run = side(
         role="student",
-        seed=config.seed,
-        compute=compute,
-        workers=config.workers,
-        dataset=dataset,
         model=config.student_model or config.model,
         level=max(strategy.data for strategy in parts.students),
     )

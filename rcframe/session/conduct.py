@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
 import attrs
 
-from rcframe.errors import RequestError
+from rcframe.errors import RequestError, listed
 from rcframe.files import write_text
-from rcframe.session.config import RunConfig, as_typed, make_config, read_config
+from rcframe.session.config import RunConfig, as_typed, edited, make_config, read_config
 from rcframe.session.folder import RunFolder, create_folder, fresh_folder, open_folder
 from rcframe.session.report import Report
 from rcframe.session.results import Result, read_result
@@ -57,20 +58,42 @@ class Conductor:
         folder = open_folder(path)
         if folder.report.exists():
             return Outcome(read_result(folder.report), path, os.environ.get("RANK", "0") == "0")
-        session = prepare_session(*_begun(folder))
-        return self._follow(session, folder)
+        document = read_config(folder.config)
+        changed = edited(document)
+        if changed:
+            self._refuse_edited(folder, document, changed)
+        session = prepare_session(*_begun(folder, document, changed))
+        return self._follow(session, folder, changed)
 
-    def _follow(self, session: Session, folder: RunFolder | None) -> Outcome:
-        path = folder.path if folder else None
+    def _refuse_edited(self, folder: RunFolder, document: Mapping[str, object], changed: Sequence[str]) -> None:
+        # Seeds that are compared must have met the same settings.
+        if self.despite_changes and document.get("seeds") == 1:
+            return
+        raise RequestError(
+            f"`{folder.config}` was edited since the run began ({listed(changed)}), but a run keeps its settings. Undo "
+            f"that, or go on all the same with --despite-changes, which the report will say and which cannot be done "
+            f"with several seeds, or start a new run from it: rcframe run {folder.config}"
+        )
+
+    def _follow(self, session: Session, folder: RunFolder | None, changed: Sequence[str] = ()) -> Outcome:
+        path, several = folder.path if folder else None, session.config.seeds > 1
         try:
             with self.stop.working():
-                result = self._once(session, folder) if session.config.seeds == 1 else self._repeated(session, folder)
+                result = self._repeated(session, folder) if several else self._once(session, folder, changed)
             return Outcome(result, path, session.compute.is_main)
         finally:
             session.compute.close()
 
-    def _once(self, session: Session, folder: RunFolder | None) -> Report:
-        return carry_out(session, self.display, folder, self.cache, self.stop, despite_changes=self.despite_changes)
+    def _once(self, session: Session, folder: RunFolder | None, changed: Sequence[str] = ()) -> Report:
+        return carry_out(
+            session,
+            self.display,
+            folder,
+            self.cache,
+            self.stop,
+            despite_changes=self.despite_changes,
+            edited=tuple(f"the setting {name}" for name in changed),
+        )
 
     def _repeated(self, session: Session, folder: RunFolder | None) -> SeedsReport:
         """Carry out one run per seed, each in a folder of its own; those that are finished are read."""
@@ -106,11 +129,12 @@ class Conductor:
             raise
 
 
-def _begun(folder: RunFolder) -> tuple[RunConfig, str]:
+def _begun(folder: RunFolder, document: Mapping[str, object], changed: Sequence[str]) -> tuple[RunConfig, str]:
     """Return the configuration and the command of a run that has begun."""
-    document = read_config(folder.config)
     try:
-        config = as_typed(make_config(document), cast("dict[str, list[str]]", document["typed"]))
+        typed = cast("dict[str, list[str]]", document["typed"])
+        words = {key: texts for key, texts in typed.items() if key not in changed}
+        config = as_typed(make_config(document), words)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RequestError(
             f"`{folder.config}` is not as the run wrote it, so the run cannot go on. Undo the changes, or start a new "

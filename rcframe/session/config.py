@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -74,7 +76,9 @@ _SWITCHES = ("deterministic",)
 _SECONDS = ("checkpoint",)
 _PLAIN = (*_TEXTS, "eps", *_COUNTS, *_SWITCHES, *_SECONDS)
 #: Written by a run for the reader; ignored when the file is run again.
-_INFORMATION = ("format", "command", "typed", "versions", "environment")
+_INFORMATION = ("format", "command", "typed", "as_begun", "versions", "environment")
+#: What a run that goes on may do otherwise: no result depends on it.
+_FREE = ("data_root", "workers", "checkpoint")
 _FORMAT = 1
 
 
@@ -182,10 +186,14 @@ def typed(config: RunConfig) -> dict[str, list[str]]:
 
 
 def as_typed(config: RunConfig, words: Mapping[str, Sequence[str]]) -> RunConfig:
-    """Let components show as the user once wrote them, so that a run that goes on keeps the names of its parts."""
+    """Let components show as the user once wrote them, so that a run that goes on keeps the names of its parts.
+
+    Those of settings without `words` show as they are.
+    """
 
     def named(key: str, choices: Sequence[Choice]) -> tuple[Choice, ...]:
-        return tuple(attrs.evolve(choice, text=text) for choice, text in zip(choices, words.get(key, ()), strict=True))
+        texts = words.get(key, [choice.text for choice in choices])
+        return tuple(attrs.evolve(choice, text=text) for choice, text in zip(choices, texts, strict=True))
 
     changes: dict[str, Any] = {key: named(key, [choice])[0] for key in _ONE if (choice := getattr(config, key))}
     changes |= {name: named(key, choices) for key, name in _MANY.items() if (choices := getattr(config, name))}
@@ -224,9 +232,24 @@ def write_config(config: RunConfig, components: Mapping[str, Sequence[Component]
             for choice, built in zip(choices, components[key], strict=True):
                 array.append(_table(choice, built))
             document.add(key, array)
+    document.add("as_begun", _digests(document.unwrap()))
     for key, value in facts.items():
         document.add(key, tomlkit.item(value))
     return tomlkit.dumps(document)
+
+
+def edited(document: Mapping[str, object]) -> tuple[str, ...]:
+    """Name the settings of a `run.toml` that were edited since a run wrote it."""
+    before, now = document.get("as_begun"), _digests(document)
+    if not isinstance(before, Mapping):
+        return ()
+    return tuple(key for key in {**before, **now} if before.get(key) != now.get(key))
+
+
+def _digests(document: Mapping[str, object]) -> dict[str, str]:
+    """Digest every setting that a result may depend on."""
+    settings = {key: value for key, value in document.items() if key not in (*_INFORMATION, *_FREE)}
+    return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8] for key, value in settings.items()}
 
 
 def _table(choice: Choice, built: Component) -> tomlkit.items.Table:

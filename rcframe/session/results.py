@@ -26,4 +26,7 @@ def read_result(path: Path) -> Result:
     except OSError as error:
         raise RequestError(f"Cannot read the report `{path}`: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RequestError(f"The report `{path}` is damaged: {error!r}.") from error
+        raise RequestError(
+            f"The report `{path}` is damaged: {error!r}. Remove it, and `rcframe run --resume {path.parent}` computes "
+            f"it again."
+        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -98,11 +98,13 @@ def carry_out(
     stop: Stop | None = None,
     *,
     despite_changes: bool = False,
+    edited: Sequence[str] = (),
 ) -> Report:
     """Train, save and measure; return the report, which is also in the folder.
 
     What the folder or the cache hold already is not computed again. Where several processes carry out one session,
-    each returns the report, and only the main one writes.
+    each returns the report, and only the main one writes. `edited` names settings that are not those which the run
+    began with.
     """
     main = session.compute.is_main
     with ExitStack() as held:
@@ -122,6 +124,8 @@ def carry_out(
             stop=stop or Stop(),
             despite_changes=despite_changes,
         )
+        if edited:
+            store.log.mixed_by(edited)
         tracking = Tracking(session, folder.path if folder else None) if main else None
         try:
             return _Course(session, monitor, folder if main else None, store, tracking).follow()

@@ -85,8 +85,6 @@ class Cache:
 
     def _entries(self) -> Iterator[Entry]:
         for path in (self.root / "work").glob(f"*/*{_SUFFIX}"):
-            if path.name.startswith("."):
-                continue
             # Other processes may remove entries while this one looks at them.
             with contextlib.suppress(DamagedState, FileNotFoundError):
                 identity, facts = _identity(path), path.stat()

@@ -30,12 +30,10 @@ def flatten(state: object) -> tuple[object, list[Tensor]]:
     places: dict[tuple[object, ...], int] = {}
 
     def place(tensor: Tensor) -> int:
-        # An empty tensor has no address of its own.
         same = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        if tensor.numel() and same in places:
-            return places[same]
-        places[same] = len(tensors)
-        tensors.append(tensor)
+        if same not in places:
+            places[same] = len(tensors)
+            tensors.append(tensor)
         return places[same]
 
     return _plain(state, place, "state"), tensors

@@ -247,6 +247,8 @@ class Stage:
             "batches": str(len(self.batches)),
             "optimizer": hashlib.sha256(options.encode()).hexdigest()[:16],
             "observers": ", ".join(type(observer).__name__ for observer in self.observers),
+            # Two networks of one shape may still compute different things.
+            "layers": hashlib.sha256(f"{self.target}{self.module}".encode()).hexdigest()[:16],
             "start": digest_state({**start, "players": players}),
             **{f"code of {package}": digest for package, digest in code.items()},
         }

@@ -100,7 +100,7 @@ DIFFERENT: dict[str, tuple[Callable[[], Stage], set[str]]] = {
     "a schedule": (lambda: stage_of(schedule="cosine"), {"optimizer"}),
     "an observer": (lambda: stage_of(observers=[Observer()]), {"observers", "start"}),
     "players": (lambda: stage_of(players={"head": head()}), {"start"}),
-    "a module around the target": (lambda: stage_of(module=head()), {"start"}),
+    "a module around the target": (lambda: stage_of(module=head()), {"start", "layers"}),
 }
 
 
@@ -108,8 +108,22 @@ DIFFERENT: dict[str, tuple[Callable[[], Stage], set[str]]] = {
 def test_what_changes_the_result_changes_its_part_of_the_identity(
     changed: Callable[[], Stage], parts: set[str]
 ) -> None:
-    one, other = identity_of(stage_of()), identity_of(changed())
+    other = identity_of(changed())
+    one = identity_of(stage_of())
     assert {part for part in one.keys() | other.keys() if one.get(part) != other.get(part)} == parts
+
+
+def test_layers_without_weights_count() -> None:
+    def identity(activation: nn.Module) -> Mapping[str, str]:
+        return identity_of(stage_of(module=nn.Sequential(toy_run("teacher").network("net"), activation)))
+
+    one, other = identity(nn.ReLU()), identity(nn.Tanh())
+    assert {part for part in one if one[part] != other[part]} == {"layers"}
+
+
+def test_schedules_of_different_kinds_are_told_apart() -> None:
+    kinds = ["constant", "steps", "cosine"]
+    assert len({identity_of(stage_of(schedule=kind))["optimizer"] for kind in kinds}) == 3
 
 
 def test_one_bit_of_one_weight_is_another_start() -> None:
