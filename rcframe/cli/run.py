@@ -18,6 +18,27 @@ _WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "qui
 
 
 @click.command(context_settings={"show_default": False})
+@click.option_panel(
+    "What to combine",
+    options=[
+        "--data",
+        "--model",
+        "--student-model",
+        "--teacher",
+        "--student",
+        "--pruner",
+        "--neuron",
+        "--attack",
+        "--certifier",
+    ],
+)
+@click.option_panel(
+    "What is allowed, and what is measured", options=["--access", "--budget", "--eps", "--norm", "--eval-size"]
+)
+@click.option_panel("Chance", options=["--seed", "--seeds", "--deterministic"])
+@click.option_panel("Machine", options=["--device", "--precision", "--threads", "--workers", "--data-root"])
+@click.option_panel("Going on and sharing", options=["--resume", "--despite-changes", "--checkpoint", "--no-cache"])
+@click.option_panel("Output", options=["--out", "--format", "--quiet", "--help"])
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--data", type=ComponentType("data"), help="Data set (default digits).")
 @click.option("--model", type=ComponentType("model"), help="Network of the teacher (default convnet).")

@@ -216,3 +216,9 @@ def test_how_exactly_a_run_computes_is_recorded(cli: Command) -> None:
     assert (found["precision"], found["deterministic"], found["threads"]) == ("bf16", True, 2)
     assert (found["workers"], found["checkpoint"], found["seeds"]) == (0, 0.5, 1)
     assert set(found["environment"]) == {"device", "threads", "processes", "platform"}
+
+
+def test_every_option_stands_under_a_heading(cli: Command) -> None:
+    listed = cli("run", "--help").out
+    assert "What to combine" in listed
+    assert "─ Options ─" not in listed
