@@ -123,7 +123,7 @@ def _kill_soon(process: int, folder: Path, seen: set[str], chance: random.Random
         # The very start, before anything is written, is an instant too.
         if new or chance.random() < 0.001:
             seen |= set(list(new)[:1])
-            time.sleep(chance.random() ** 3 * 0.3)
+            time.sleep(chance.random() ** 3 * 0.15)
             if _ended(process):
                 return False
             os.kill(process, signal.SIGKILL)

@@ -99,11 +99,13 @@ def run(
     Components are picked by spec strings: `name`, or `name:option=value,option=value`. CONFIG is a run.toml, such as
     every run writes; flags are stronger. A run that was stopped goes on with `--resume FOLDER`.
     """
-    from rcframe.session.conduct import Conductor
-    from rcframe.session.config import make_config, read_config
-    from rcframe.session.progress import make_display
-    from rcframe.session.stopping import Stop
-    from rcframe.storage.cache import default_cache
+    from rcframe.session.stopping import Stop, uninterrupted
+
+    with uninterrupted():
+        from rcframe.session.conduct import Conductor
+        from rcframe.session.config import make_config, read_config
+        from rcframe.session.progress import make_display
+        from rcframe.storage.cache import default_cache
 
     stop = Stop()
     conductor = Conductor(

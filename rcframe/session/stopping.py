@@ -22,6 +22,28 @@ class Interrupted(RcframeError):
     exit_code: ClassVar[int] = 130
 
 
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let a first Ctrl-C wait for the end: libraries that meet it while they are imported may take it for an error."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+
+
 class Stop:
     """Whether a run was asked to stop."""
 

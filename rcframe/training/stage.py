@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Protocol, TypedDict, TypeVar, cast
 
 import attrs
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from rcframe.data.images import Batch
 from rcframe.errors import RunFailed
-from rcframe.storage.code import code_of
-from rcframe.storage.state_file import digest_state
 from rcframe.training.compute import Compute
+from rcframe.training.health import Health, named_once
+from rcframe.training.identity import identity_of
 from rcframe.training.means import Means
 from rcframe.training.observer import Observer
 from rcframe.training.randomness import Generators, generator_states, restore_generators, seed_everything
@@ -46,8 +43,6 @@ class Stateful(Protocol):
 
 
 Answer = TypeVar("Answer")
-#: So many losses on a device are looked at together.
-_UNREAD = 50
 
 Step = Callable[["Stage", Batch], None]
 MakeOptimizer = Callable[[list[nn.Parameter]], Optimizer]
@@ -115,8 +110,7 @@ class Stage:
     compute: Compute = attrs.field(factory=Compute, init=False)
     _share: float = attrs.field(default=1.0, init=False)
     _shared: Generators | None = attrs.field(default=None, init=False)
-    #: Losses on a device that were not looked at yet, with their positions.
-    _unread: list[tuple[int, int, Tensor]] = attrs.field(factory=list, init=False)
+    _health: Health = attrs.field(factory=Health, init=False)
 
     def begin(self) -> None:
         """Seed the generators, make the optimizer, start the observers."""
@@ -151,7 +145,7 @@ class Stage:
                 f"Stage `{self.name}` called update, but none of its parameters takes gradients. "
                 f"Does the model set `requires_grad=False`?"
             )
-        self._watch(loss)
+        self._health.watch(self, loss)
         with self.compute.full_precision():
             optimizer.zero_grad(set_to_none=True)
             total = loss
@@ -195,63 +189,13 @@ class Stage:
             self._shared = generator_states()
             restore_generators(own)
 
-    def _watch(self, loss: Tensor) -> None:
-        """Fail on a loss that is no number: at once on a CPU, else soon, since looking would wait for the device."""
-        self._unread.append((self.epoch, self.batch, loss.detach()))
-        if loss.device.type == "cpu" or len(self._unread) >= _UNREAD:
-            self._read_losses()
-
-    def _read_losses(self) -> None:
-        for epoch, batch, loss in self._unread:
-            value = float(loss)
-            if not math.isfinite(value):
-                metrics = ", ".join(f"{name} {mean:.4g}" for name, mean in self._finite_metrics().items())
-                raise RunFailed(
-                    f"Stage `{self.name}` broke down in epoch {epoch + 1} of {self.epochs}, batch {batch + 1} of "
-                    f"{len(self.batches)}: its loss is {value}. Last finite metrics: {metrics or 'none'}. "
-                    f"Try a lower learning rate (`lr`), or look for divisions and logarithms of zero in the method."
-                )
-        self._unread.clear()
-
-    def _finite_metrics(self) -> dict[str, float]:
-        """Return the metrics of this epoch so far or, if they are broken or absent, of the one before."""
-        now = self.means.read()
-        usable = now and all(map(math.isfinite, now.values()))
-        return now if usable else self.history[-1] if self.history else {}
-
     def check(self) -> None:
         """Raise `RunFailed` if a loss or a weight is no number, so that no broken state replaces a good one."""
-        self._read_losses()
-        over = self.epoch >= self.epochs
-        when = "its end" if over else f"epoch {self.epoch + 1} of {self.epochs}, batch {self.batch}"
-        for name, parameter in _named(self.target, self.module):
-            if not bool(torch.isfinite(parameter).all()):
-                raise RunFailed(
-                    f"Stage `{self.name}` broke down by {when}: "
-                    f"the weights `{name}` are no numbers any more. Try a lower learning rate (`lr`)."
-                )
+        self._health.check(self)
 
     def identity(self) -> Mapping[str, str] | None:
         """Return what determines the result as far as the stage knows; None if the source of its code is unknown."""
-        code = code_of(_modules_of(self))
-        if code is None:
-            return None
-        state = self.state_dict()
-        start = {key: state[key] for key in ("target", "module", "observers", "scaler")}
-        players = [process["players"] for process in state["processes"]]
-        # Held apart from the text of the optimizer's options, which differs between versions of torch.
-        options = str(self.optimizer) + (type(self.schedule).__name__ if self.schedule else "")
-        return {
-            "name": self.name,
-            "epochs": str(self.epochs),
-            "batches": str(len(self.batches)),
-            "optimizer": hashlib.sha256(options.encode()).hexdigest()[:16],
-            "observers": ", ".join(type(observer).__name__ for observer in self.observers),
-            # Two networks of one shape may still compute different things.
-            "layers": hashlib.sha256(f"{self.target}{self.module}".encode()).hexdigest()[:16],
-            "start": digest_state({**start, "players": players}),
-            **{f"code of {package}": digest for package, digest in code.items()},
-        }
+        return identity_of(self)
 
     def state_dict(self) -> StageState:
         """Return everything that moves inside the stage; where several train together, all must ask."""
@@ -302,17 +246,7 @@ class Stage:
 
 def _trainable(*modules: nn.Module) -> Iterable[nn.Parameter]:
     """Yield the parameters that take gradients, each once."""
-    return (parameter for _, parameter in _named(*modules) if parameter.requires_grad)
-
-
-def _named(*modules: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
-    """Yield the parameters by name, each once."""
-    seen: set[int] = set()
-    for module in modules:
-        for name, parameter in module.named_parameters():
-            if id(parameter) not in seen:
-                seen.add(id(parameter))
-                yield name, parameter
+    return (parameter for _, parameter in named_once(*modules) if parameter.requires_grad)
 
 
 def snapshot(stage: Stage) -> StageState:
@@ -322,19 +256,3 @@ def snapshot(stage: Stage) -> StageState:
 
 def _end_epoch(observer: Observer, stage: Stage) -> None:
     observer.epoch_end(stage, stage.epoch)
-
-
-def _modules_of(stage: Stage) -> set[str]:
-    """Name the modules whose code a stage runs, as far as objects tell."""
-    parts = [*stage.target.modules(), *stage.module.modules(), *stage.observers, *stage.players.values(), stage.batches]
-    called = [stage.step, stage.make_optimizer, *([stage.make_schedule] if stage.make_schedule else [])]
-    return {_module_of(part) for part in (*parts, *called)}
-
-
-def _module_of(code: object) -> str:
-    """Name the module that a function, or the class of an object, is from; "" for one that was made without any."""
-    while isinstance(code, partial):
-        code = code.func
-    name = getattr(code, "__module__", None)
-    # Nothing that a stage runs is a builtin: that is what a class says which `exec` made.
-    return name if isinstance(name, str) and name != "builtins" else ""

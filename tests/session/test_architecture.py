@@ -17,7 +17,6 @@ def session_of(**settings: object) -> Session:
     return prepare_session(make_config({**tiny, **settings}), "a test")
 
 
-
 def parsed(architecture: Architecture) -> tuple[str, str | None, tuple[int, int, int], int]:
     """An architecture without the options of its parts."""
     neuron = architecture.neuron and architecture.neuron.partition(":")[0]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 import torch
@@ -234,6 +234,30 @@ class Helps(rc.Attack):
         x = x.requires_grad_(True)
         (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(source.logits(x), y), x)
         return x - threat.eps * gradient.sign()
+
+
+@rc.component
+class Draws(rc.Attack):
+    """Draws a number and leaves the images alone."""
+
+    drawn: ClassVar[list[float]] = []
+
+    def craft(self, source: rc.Oracle, x: Tensor, y: Tensor, threat: rc.Threat) -> Tensor:
+        self.drawn.append(float(torch.rand(())))
+        return x
+
+
+def test_what_an_attack_draws_depends_on_the_seed_and_is_the_same_for_both_models(
+    network: nn.Module, announce: Announce
+) -> None:
+    announce(Draws, "draws")
+    Draws.drawn.clear()
+    for seed in (1, 1, 2):
+        measured(session_of(attack="draws", seed=seed), network, network)
+    of_one, again, of_two = Draws.drawn[:2], Draws.drawn[2:4], Draws.drawn[4:]
+    assert of_one == again
+    assert len(set(of_one)) == len(set(of_two)) == 1
+    assert of_one[0] != of_two[0]
 
 
 def test_reasons_for_distrust_are_gathered_from_both_models(network: nn.Module, announce: Announce) -> None:

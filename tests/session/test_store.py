@@ -12,7 +12,7 @@ from typing import cast
 import attrs
 import pytest
 import torch
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 from torch import Tensor
 
 from rcframe.errors import RequestError, RunFailed
@@ -167,11 +167,13 @@ def test_work_that_nobody_has_done_is_done_and_kept_in_the_folder_and_the_cache(
 
 def test_work_that_is_finished_in_the_folder_is_not_done_again(here: Place) -> None:
     do(here.store())
-    here.cache = None
     work = do(here.store())
     assert (work.steps, work.done, work.sum.item()) == ([], 4, 10)
-    # How it came about is what counts.
+    # Nobody asked the cache, and how the work came about is what counts.
+    assert here.said == []
     assert here.outcomes() == ["computed"]
+    here.cache = None
+    assert do(here.store()).steps == []
 
 
 def test_work_of_another_run_is_taken_from_the_cache(here: Place, there: Place) -> None:
@@ -323,6 +325,12 @@ def test_what_came_about_under_changing_conditions_is_never_shared(here: Place) 
         do(here.store(every=0.0, despite_changes=True), identity=CHANGED, die_after=2)
     assert do(here.store(), identity=CHANGED).steps == [3, 4]
     assert here.entries() == 0
+
+
+def test_a_run_that_accepts_changes_shares_nothing_even_if_there_are_none(here: Place) -> None:
+    do(here.store(despite_changes=True))
+    assert here.entries() == 0
+    assert read_worklog(here.folder / "work.json").mixed == []
 
 
 # -- damage and trouble -----------------------------------------------------------------------------------------------
@@ -508,6 +516,9 @@ def test_two_runs_that_start_at_once_compute_each_piece_of_work_once_in_total(tm
 
 
 @given(st.text())
+@example("x" * 300)
+@example("../../etc/passwd")
+@example("")
 def test_a_file_of_any_name_stays_in_its_folder(name: str) -> None:
     made = file_name(name)
     assert Path("progress", made).resolve().parent == Path("progress").resolve()

@@ -47,5 +47,5 @@ def test_every_method_that_trains_or_measures_is_killed_in_some_scenario() -> No
 def test_a_run_survives_kills_through_every_kind_of_stage(scenario: str, tmp_path: Path) -> None:
     kills.undisturbed(scenario, tmp_path / "whole")
     ended = kills.kill_often(scenario, tmp_path / "killed", tmp_path / "whole", 6, random.Random(scenario))
-    assert ended.kills >= 3
+    assert ended.kills >= 2
     assert ended.differences == ()

@@ -14,7 +14,9 @@ from rcframe.api import Component, Data, StudentStrategy, Teacher
 from rcframe.data.images import Batch
 from rcframe.evaluation.oracle import Oracle
 from rcframe.options import component
+from rcframe.testing.subject import Subject
 from rcframe.testing.toys import CLASSES
+from rcframe.testing.training_promises import check_student_resumes
 from rcframe.training.context import Run
 from rcframe.training.observer import Observer
 from rcframe.training.settings import Training
@@ -219,6 +221,12 @@ class Explodes(Honest):
 )
 def test_students_are_caught(student: type[StudentStrategy], expected: set[str], broken_promises: Broken) -> None:
     assert broken_promises(student) == expected
+
+
+def test_drawing_without_a_seed_is_no_fault_of_resuming(subject: Callable[[type[Component]], Subject]) -> None:
+    """A run seeds what a plan draws before its first stage: what resuming is held to does not depend on it."""
+    torch.manual_seed(5)
+    check_student_resumes(subject(Unseeded))
 
 
 @component
