@@ -14,6 +14,7 @@ from torch import nn
 from rcframe.api import Component
 from rcframe.choice import Choice, longest
 from rcframe.data.fingerprint import test_fingerprint, training_fingerprint
+from rcframe.evaluation.threat import Threat
 from rcframe.networks.weights import Architecture
 from rcframe.registry import registry
 from rcframe.session.architecture import architecture_of
@@ -85,17 +86,17 @@ def measuring_parts(session: Session, role: Role, module: nn.Module) -> Parts:
         **_network("network", module, architecture_of(session, role)),
         "test images": test_fingerprint(session.dataset),
         "measured": str(session.config.eval_size),
-        "threat": f"{session.threat.norm} {session.threat.eps!r} {session.threat.bounds}",
     }
 
 
-def method_parts(choice: Choice, built: Component) -> Parts | None:
-    """Return what an attack or certifier contributes; None if its source cannot be found."""
+def method_parts(choice: Choice, built: Component, threat: Threat) -> Parts | None:
+    """Return what an attack or certifier and its threat contribute; None if its source cannot be found."""
     code = code_of([type(built).__module__])
     if code is None:
         return None
     return {
         **_components(built.kind, [(choice, built)]),
+        "threat": f"{threat.norm} {threat.eps!r} {threat.bounds}",
         **{f"code of {name}": digest for name, digest in code.items()},
     }
 

@@ -79,14 +79,14 @@ class _Judge:
         )
         for choice, attack in zip(config.attacks, parts.attacks, strict=True):
             spec = str(choice)
-            tally = self._tally(evaluator, spec, _stream(choice, attack), method_parts(choice, attack))
+            tally = self._tally(evaluator, spec, _stream(choice, attack), method_parts(choice, attack, threat))
             findings.attacked[spec] = evaluator.attacked(module, attack, threat, tally)
             findings.queries[spec] = tally.queries
         for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
             spec = str(choice)
             # An attack may have the same name.
             what = f"certified by {spec}"
-            tally = self._tally(evaluator, what, _stream(choice, certifier), method_parts(choice, certifier))
+            tally = self._tally(evaluator, what, _stream(choice, certifier), method_parts(choice, certifier, threat))
             findings.certified[spec] = evaluator.certified(module, certifier, threat, tally)
         return findings
 

@@ -74,8 +74,8 @@ CHANGES: dict[str, tuple[dict[str, object], set[str], set[str], set[str]]] = {
     "budget": ({"budget": 100_000}, set(), {"budget"}, set()),
     "precision": ({"precision": "bf16"}, {"precision"}, {"precision"}, set()),
     "determinism": ({"deterministic": True}, {"deterministic"}, {"deterministic"}, {"deterministic"}),
-    "eps": ({"eps": "1/255"}, set(), set(), {"threat"}),
-    "norm": ({"norm": "l2", "attack": "pgd"}, set(), set(), {"threat"}),
+    "eps": ({"eps": "1/255"}, set(), set(), set()),
+    "norm": ({"norm": "l2", "attack": "pgd"}, set(), set(), set()),
     "how many images": ({"eval_size": 64}, set(), set(), {"measured"}),
     "attack": ({"attack": ["fgsm", "pgd"], "certifier": "convex"}, set(), set(), set()),
     "checkpoints": ({"checkpoint": 0.0, "workers": 2}, set(), set(), set()),
@@ -122,9 +122,9 @@ def test_the_versions_of_all_plugins_that_take_part_count() -> None:
 # -- methods that measure ---------------------------------------------------------------------------------------------
 
 
-def parts_of(spec: str) -> Mapping[str, str]:
-    one = session(attack=spec)
-    found = method_parts(one.config.attacks[0], one.parts.attacks[0])
+def parts_of(spec: str, **settings: object) -> Mapping[str, str]:
+    one = session(attack=spec, **settings)
+    found = method_parts(one.config.attacks[0], one.parts.attacks[0], one.threat)
     assert found is not None
     return found
 
@@ -135,6 +135,13 @@ def test_an_attack_counts_with_all_its_options_its_version_and_its_code() -> Non
     assert parts["version of rcframe-attacks"] == registry().find("attack", Choice("pgd")).version
     assert "code of rcframe_attacks" in parts
     assert differing(parts, parts_of("pgd:restarts=2")) == {"attack"}
+
+
+def test_the_threat_counts_for_attacks_and_not_for_the_network() -> None:
+    assert differing(parts_of("pgd", eps=0.1), parts_of("pgd", eps=0.2)) == {"threat"}
+    assert differing(parts_of("pgd", eps=0.1), parts_of("pgd", eps=0.1, norm="l2")) == {"threat"}
+    one, other = (measuring_parts(session(eps=eps), "student", network()) for eps in (0.1, 0.2))
+    assert differing(one, other) == set()
 
 
 def test_how_an_attack_is_spelled_does_not_matter() -> None:
@@ -155,7 +162,7 @@ def test_an_attack_without_a_source_has_no_identity(announce: Announce, monkeypa
     announce(Unread, "unread")
     built = registry().make("attack", "unread")
     monkeypatch.setattr(Unread, "__module__", "typed_at_a_prompt")
-    assert method_parts(Choice("unread"), built) is None
+    assert method_parts(Choice("unread"), built, Threat(0.1)) is None
 
 
 def test_the_processor_is_named_as_far_as_it_decides_how_numbers_are_rounded() -> None:
