@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from rcframe.storage.identity import PHASES
 from rcframe.visible import visible
 
 if TYPE_CHECKING:
@@ -162,7 +163,23 @@ def _told(identity: Identity) -> str:
     parts = identity.parts
     # What follows a teacher is determined by the teacher's weights: they stand there as a digest.
     told = ["teacher", "model"] if parts.get("role") == "teacher" else _TELLING
-    return "\n".join(f"{kind} {parts[kind]}" for kind in told if kind in parts)
+    return "\n".join(f"{kind} {_shortened(kind, parts[kind])}" for kind in told if kind in parts)
+
+
+def _shortened(kind: str, specs: str) -> str:
+    """Leave out the options that have their default values, where the plugin is installed to tell."""
+    from rcframe.choice import parse_choice, shortest
+    from rcframe.errors import RcframeError
+    from rcframe.registry import registry
+
+    short = []
+    for spec in specs.split(PHASES):
+        try:
+            choice = parse_choice(spec, kind)
+            short.append(shortest(choice, registry().make(kind, choice)))
+        except RcframeError:
+            short.append(spec)
+    return PHASES.join(short)
 
 
 def _name(identity: Identity) -> str:

@@ -20,7 +20,7 @@ from rcframe.registry import registry
 from rcframe.session.architecture import architecture_of
 from rcframe.session.store import Store
 from rcframe.storage.code import code_of
-from rcframe.storage.identity import Identity
+from rcframe.storage.identity import PHASES, Identity
 from rcframe.storage.keeper import Keeper, Work
 from rcframe.storage.state_file import digest_state
 
@@ -139,7 +139,7 @@ def _components(label: str, chosen: Sequence[tuple[Choice, Component]]) -> Parts
     for choice, built in chosen:
         found = registry().find(built.kind, choice)
         versions[f"version of {found.distribution}"] = found.version
-    return {label: ", then ".join(specs), **versions}
+    return {label: PHASES.join(specs), **versions}
 
 
 def _network(label: str, module: nn.Module, architecture: Architecture) -> Parts:

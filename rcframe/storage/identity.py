@@ -8,6 +8,9 @@ from collections.abc import Mapping
 
 import attrs
 
+#: What stands between components that follow each other.
+PHASES = ", then "
+
 
 @attrs.frozen
 class Difference:

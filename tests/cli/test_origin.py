@@ -78,7 +78,7 @@ def test_a_plugin_that_calls_ours_wrongly_is_named_and_not_we(make: Make, tmp_pa
 
 
 def test_without_a_plugin_it_is_our_own_mistake() -> None:
-    error = raised_by(functools.partial(listed, [1]))
+    error = raised_by(functools.partial(listed, [1]))  # type: ignore[list-item]  # the mistake
     found = origin(error, ["clever"])
     assert Path(found.file) == Path(rcframe.errors.__file__)
     assert "join" in Path(found.file).read_text().splitlines()[found.line - 1]
