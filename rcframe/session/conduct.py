@@ -57,7 +57,7 @@ class Conductor:
         """Go on with the run in a folder; one that is finished is only read."""
         folder = open_folder(path)
         if folder.report.exists():
-            return Outcome(read_result(folder.report), path, os.environ.get("RANK", "0") == "0")
+            return Outcome(_finished(folder), path, os.environ.get("RANK", "0") == "0")
         document = read_config(folder.config)
         changed = edited(document)
         if changed:
@@ -116,7 +116,7 @@ class Conductor:
 
         folder = session.compute.from_main(make)
         if folder and folder.report.exists():
-            result = read_result(folder.report)
+            result = _finished(folder)
             if not isinstance(result, Report):
                 raise RequestError(f"`{folder.report}` is not the report of one run.")
             return result
@@ -127,6 +127,13 @@ class Conductor:
             if parent and hasattr(error, "__notes__"):
                 error.__notes__[:] = [note.replace(str(path), str(parent.path)) for note in error.__notes__]
             raise
+
+
+def _finished(folder: RunFolder) -> Result:
+    """Read what a finished run found."""
+    result = read_result(folder.report)
+    folder.clear()
+    return result
 
 
 def _begun(folder: RunFolder, document: Mapping[str, object], changed: Sequence[str]) -> tuple[RunConfig, str]:

@@ -60,6 +60,10 @@ class RunFolder(RunFiles):
     def finish(self, report: Report) -> None:
         """Write `report.json`, after which nothing is left to go on with."""
         write_text(self.report, report.to_json())
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the state of a finished run; it may have been killed while it did so itself."""
         shutil.rmtree(self.progress, ignore_errors=True)
 
 

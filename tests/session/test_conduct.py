@@ -260,6 +260,14 @@ def test_several_seeds_can_be_written_nowhere() -> None:
     assert found.seeds == (0, 1)
 
 
+def test_what_a_run_left_that_was_killed_at_its_very_end_is_cleared(tmp_path: Path) -> None:
+    Conductor().start(make_config(TINY), "test", tmp_path / "run")
+    (tmp_path / "run" / "progress").mkdir()
+    (tmp_path / "run" / "progress" / "teacher.safetensors").touch()
+    Conductor().resume(tmp_path / "run")
+    assert not (tmp_path / "run" / "progress").exists()
+
+
 def test_seeds_that_are_finished_are_not_trained_again(tmp_path: Path) -> None:
     whole = started(tmp_path / "whole", seeds=2)
     # All of the first seed, with its four measurements, and two batches of the second.
