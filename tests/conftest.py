@@ -162,7 +162,8 @@ def shell(site: Path, tmp_path: Path) -> Command:
     )
 
     def call(*arguments: str, **environment: str) -> Outcome:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RCFRAME_") or name == "RCFRAME_CACHE"}
+        kept = {"RCFRAME_CACHE": os.environ["RCFRAME_CACHE"]}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("RCFRAME_")} | kept
         path = os.pathsep.join(filter(None, [str(site), inherited.get("PYTHONPATH")]))
         done = subprocess.run(
             [sys.executable, "-c", code, *arguments],

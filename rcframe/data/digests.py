@@ -8,6 +8,8 @@ import json
 import torch
 from torch import Tensor
 
+from rcframe.storage.digest import bytes_of
+
 #: Rows hashed at a time, so that a tensor that does not lie in one piece is copied piece by piece.
 _ROWS = 1024
 
@@ -22,14 +24,8 @@ def tensor_digest(tensor: Tensor) -> str:
     """Return a hash of the type, shape and values of a tensor of at least one dimension."""
     content = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
     for rows in torch.split(tensor.detach(), _ROWS):
-        content.update(_bytes(rows.cpu().contiguous()))
+        content.update(bytes_of(rows))
     return content.hexdigest()
-
-
-def _bytes(piece: Tensor) -> memoryview:
-    # A piece of one element is contiguous whatever its stride, which only bytes of a stride of 1 can be read with.
-    numbers = piece.as_strided((piece.numel(),), (1,))
-    return numbers.view(torch.uint8).numpy().data
 
 
 class LastingDigest:

@@ -9,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 
 import attrs
@@ -23,6 +24,7 @@ _REMEDY = "Lower --workers or the batch size."
 #: What a signal that ends a worker often means.
 _OFTEN = {9: "; often memory", 7: "; often a full /dev/shm"}
 
+_LAST_MOMENT_SECONDS = 2.0
 #: Forked workers share the images in memory with this process instead of getting copies in every epoch.
 _START = "fork" if sys.platform == "linux" else None
 
@@ -137,6 +139,8 @@ class _Crew:
         # All of them say that a worker or a message was lost.
         except (RuntimeError, OSError, EOFError) as error:
             reason = _in_words(error)
+        # A broken connection may show before the end of the worker that broke it.
+        wait([process.sentinel for process in self._processes], _LAST_MOMENT_SECONDS)
         return self._failure() or RunFailed(f"The data workers failed ({reason}). {_REMEDY}")
 
     def _failure(self) -> RunFailed | None:

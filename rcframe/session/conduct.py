@@ -140,7 +140,7 @@ def _begun(folder: RunFolder, document: Mapping[str, object], changed: Sequence[
     """Return the configuration and the command of a run that has begun."""
     try:
         typed = cast("dict[str, list[str]]", document["typed"])
-        words = {key: texts for key, texts in typed.items() if key not in changed}
+        words = {key: texts for key, texts in typed.items() if not {key, "typed"}.intersection(changed)}
         config = as_typed(make_config(document), words)
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise RequestError(

@@ -232,14 +232,14 @@ def write_config(config: RunConfig, components: Mapping[str, Sequence[Component]
             for choice, built in zip(choices, components[key], strict=True):
                 array.append(_table(choice, built))
             document.add(key, array)
-    document.add("as_begun", _digests(document.unwrap()))
     for key, value in facts.items():
         document.add(key, tomlkit.item(value))
+    document.add("as_begun", _digests(document.unwrap()))
     return tomlkit.dumps(document)
 
 
 def edited(document: Mapping[str, object]) -> tuple[str, ...]:
-    """Name the settings of a `run.toml` that were edited since a run wrote it."""
+    """Name the settings of a `run.toml` that were edited since a run wrote it; `typed` are the names of its parts."""
     before, now = document.get("as_begun"), _digests(document)
     if not isinstance(before, Mapping):
         return ()
@@ -247,8 +247,9 @@ def edited(document: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _digests(document: Mapping[str, object]) -> dict[str, str]:
-    """Digest every setting that a result may depend on."""
-    settings = {key: value for key, value in document.items() if key not in (*_INFORMATION, *_FREE)}
+    """Digest every setting that a result, or its name, may depend on."""
+    aside = {*_INFORMATION, *_FREE} - {"typed"}
+    settings = {key: value for key, value in document.items() if key not in aside}
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8] for key, value in settings.items()}
 
 

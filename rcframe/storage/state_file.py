@@ -17,6 +17,8 @@ from rcframe.storage.tree import flatten, unflatten
 
 _FORMAT = 1
 _METADATA = "rcframe_state"
+#: A file is opened twice, and the second opener, torch, has no error of its own for one that has gone in between.
+_UNREADABLE = (OSError, RuntimeError)
 
 
 class DamagedState(RunFailed):
@@ -55,7 +57,7 @@ def read_state(path: Path) -> object:
             tensors = [file.get_tensor(str(index)) for index in range(len(file.keys()))]
     except SafetensorError as error:
         raise DamagedState(f"`{path}` is damaged: {error}.") from error
-    except OSError as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if head.pop("digest", None) != _digest(head, tensors):
         raise DamagedState(f"`{path}` is damaged: its checksum does not match its content.")
@@ -69,16 +71,17 @@ def _head(path: Path) -> dict[str, object]:
         version = head["format"]
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
         raise DamagedState(f"`{path}` is damaged or no state of a run: {error}.") from error
-    except OSError as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     if not isinstance(version, int) or version > _FORMAT:
         raise RunFailed(f"`{path}` was written by a newer rcframe (format {version}): upgrade to read it.")
     return dict(head)
 
 
-def _unreadable(path: Path, error: OSError) -> RunFailed:
+def _unreadable(path: Path, error: OSError | RuntimeError) -> RunFailed:
     """Return what to say if the system would not read a file, which says nothing about what is in it."""
-    return RunFailed(f"Cannot read `{path}`: {error.strerror or error}.")
+    reason = error.strerror if isinstance(error, OSError) else None
+    return RunFailed(f"Cannot read `{path}`: {reason or error}.")
 
 
 def _digest(head: Mapping[str, object], tensors: list[Tensor]) -> str:

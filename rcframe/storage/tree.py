@@ -31,7 +31,8 @@ def flatten(state: object) -> tuple[object, list[Tensor]]:
 
     def place(tensor: Tensor) -> int:
         same = (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
-        if same not in places:
+        # Empty tensors have no address that would tell whether they are one.
+        if same not in places or not tensor.numel():
             places[same] = len(tensors)
             tensors.append(tensor)
         return places[same]

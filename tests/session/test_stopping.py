@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from rcframe.errors import RcframeError
-from rcframe.session.stopping import Interrupted, Stop
+from rcframe.session.stopping import Interrupted, Stop, uninterrupted
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -108,6 +108,32 @@ def test_in_another_thread_signals_are_left_alone() -> None:
 def test_an_interrupted_run_ends_like_any_interrupted_program() -> None:
     assert issubclass(Interrupted, RcframeError)
     assert Interrupted("Stopped.").exit_code == 130
+
+
+@pytest.mark.parametrize(("times", "reached"), [(1, ["asked", "end"]), (2, ["asked", "asked"])])
+def test_the_first_ctrl_c_waits_for_the_end_of_what_must_not_be_interrupted(times: int, reached: list[str]) -> None:
+    before, found = handlers(), list[str]()
+
+    def work() -> None:
+        with uninterrupted():
+            for _ in range(times):
+                found.append("asked")
+                signal.raise_signal(signal.SIGINT)
+            found.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert found == reached
+    assert handlers() == before
+
+
+def test_what_fails_uninterrupted_fails_and_without_ctrl_c_nothing_happens() -> None:
+    before = handlers()
+    with pytest.raises(ZeroDivisionError), uninterrupted():
+        raise ZeroDivisionError
+    with uninterrupted():
+        pass
+    assert handlers() == before
 
 
 PROGRAM = """

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from rcframe.storage.digest import add_tensor, digest_of
+from rcframe.storage.digest import add_tensor
 
 
 def digest(*tensors: Tensor) -> str:
@@ -64,16 +64,3 @@ def test_tensors_that_differ_do_not_share_one(one: Tensor, other: Tensor) -> Non
 )
 def test_how_numbers_lie_in_memory_does_not_matter(view: Tensor) -> None:
     assert digest(view) == digest(torch.tensor(view.tolist()))
-
-
-def test_names_and_order_count_for_a_whole_state() -> None:
-    one, two = torch.ones(2), torch.zeros(2)
-    assert digest_of({"a": one, "b": two}) == digest_of([("a", one), ("b", two)])
-    states: list[dict[str, object]] = [
-        {"a": one, "b": two},
-        {"b": two, "a": one},
-        {"a": two, "b": one},
-        {"a": one},
-        {"a": one, "b": None},
-    ]
-    assert len({digest_of(state) for state in states}) == len(states)

@@ -112,6 +112,16 @@ def test_empty_tensors_are_not_mistaken_for_each_other() -> None:
     assert kinds == [((0,), torch.float32), ((0, 3), torch.float32), ((0,), torch.bool)]
 
 
+def test_empty_tensors_are_never_taken_for_one() -> None:
+    """They have no address; and their strides, which differ here, do not come back from a file."""
+    empty = torch.zeros(1, 0, 0)
+    for state in ([empty, empty.mT], [empty, empty]):
+        plain, tensors = flatten(state)
+        again = unflatten(plain, [tensor.contiguous() for tensor in tensors])
+        assert flatten(again)[0] == plain
+        assert len(tensors) == 2
+
+
 def test_a_conjugated_view_is_not_mistaken_for_what_it_views() -> None:
     number = torch.tensor([1 + 2j], dtype=torch.complex128)
     again = through_json([number, number.conj(), number.conj().imag])
