@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from rcframe.storage.identity import PHASES
+from rcframe.storage.identity import PHASES, brief
 from rcframe.visible import visible
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def why(folder: Path, as_json: bool) -> None:
     rows = []
     for done, differs in zip(work, nearest, strict=True):
         click.echo(f"{visible(done.identity.name)}: {_outcome(done, differs)}")
-        parts = [(part.part, _short(part.here), _short(part.there)) for part in differs or ()]
+        parts = [(part.part, brief(part.here), brief(part.there)) for part in differs or ()]
         rows += [(done.identity.name if not index else "", *part) for index, part in enumerate(parts)]
     if rows:
         Console().print(_table(("work", "part", "here", "there"), rows))
@@ -184,11 +184,6 @@ def _shortened(kind: str, specs: str) -> str:
 
 def _name(identity: Identity) -> str:
     return identity.name or "written by a newer rcframe"
-
-
-def _short(value: str) -> str:
-    """Shorten digests, which nobody reads to the end."""
-    return f"{value[:12]}..." if re.fullmatch(r"[0-9a-f]{40,}", value) else value
 
 
 def _human(count: int) -> str:

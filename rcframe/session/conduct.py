@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -125,7 +126,8 @@ class Conductor:
         except BaseException as error:
             # The folder to go on with is the one that the user named.
             if parent and hasattr(error, "__notes__"):
-                error.__notes__[:] = [note.replace(str(path), str(parent.path)) for note in error.__notes__]
+                own, named = shlex.quote(str(path)), shlex.quote(str(parent.path))
+                error.__notes__[:] = [note.replace(own, named) for note in error.__notes__]
             raise
 
 

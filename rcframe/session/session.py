@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -134,7 +135,8 @@ def carry_out(
             if tracking:
                 tracking.stopped(error)
             if folder and not isinstance(error, Changed):
-                error.add_note(f"What was computed is kept. Go on with: rcframe run --resume {folder.path}")
+                resume = f"rcframe run --resume {shlex.quote(str(folder.path))}"
+                error.add_note(f"What was computed is kept. Go on with: {resume}")
             if operation := nondeterministic_operation(error):
                 raise _not_deterministic(operation, error) from error
             raise

@@ -18,7 +18,7 @@ from rcframe.errors import RcframeError, RequestError, RunFailed, listed
 from rcframe.session.stopping import Interrupted, Stop
 from rcframe.session.worklog import Outcome, WorkLog
 from rcframe.storage.cache import Cache
-from rcframe.storage.identity import Identity
+from rcframe.storage.identity import Identity, brief
 from rcframe.storage.keeper import Work
 from rcframe.storage.state_file import DamagedState, read_about, read_state, write_state
 from rcframe.training.compute import Compute
@@ -182,7 +182,9 @@ class Store:
         if self.despite_changes:
             self.log.mixed_by(item.part for item in changed)
             return
-        words = listed(f"{item.part} (was {item.there or 'none'}, is {item.here or 'none'})" for item in changed)
+        words = listed(
+            f"{item.part} (was {brief(item.there) or 'none'}, is {brief(item.here) or 'none'})" for item in changed
+        )
         raise Changed(
             f"The run cannot go on as it was: for `{name}`, these have changed: {words}. Undo that, or go on all the "
             f"same with --despite-changes, which the report will say, or start a new run from its `run.toml`."

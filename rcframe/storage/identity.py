@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 import attrs
 
 #: What stands between components that follow each other.
 PHASES = ", then "
+
+
+def brief(value: str) -> str:
+    """Shorten a digest, which nobody reads to the end."""
+    return f"{value[:12]}..." if re.fullmatch(r"[0-9a-f]{40,}", value) else value
 
 
 @attrs.frozen

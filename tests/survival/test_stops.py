@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -52,6 +53,14 @@ def test_a_run_that_is_asked_to_stop_loses_no_batch(
     again = bench.goes_on(run, DIARY=str(diary))
     assert f"{work}: goes on where it was stopped" in again.err.splitlines()
     assert_every_step_was_taken_once(diary)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_the_advice_how_to_go_on_can_be_pasted(bench: Bench, tmp_path: Path, seeds: int) -> None:
+    run = tmp_path / "my run's folder"
+    ended = bench.begin(run, f"--seeds={seeds}", TROUBLE="step:SIGINT")
+    advice = ended.err.splitlines()[-1].partition("Go on with: ")[2]
+    assert shlex.split(advice) == ["rcframe", "run", "--resume", str(run)]
 
 
 def test_several_seeds_are_asked_to_stop_and_go_on(bench: Bench, tmp_path: Path) -> None:
