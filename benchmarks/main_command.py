@@ -13,7 +13,19 @@ import tempfile
 import time
 from pathlib import Path
 
-COMMAND = ["run", "--teacher", "nasty", "--student", "skeptical", "--attack", "pgd", "--quiet", "--format", "json"]
+COMMAND = [
+    "run",
+    "--teacher",
+    "nasty",
+    "--student",
+    "skeptical",
+    "--attack",
+    "pgd",
+    "--no-cache",
+    "--quiet",
+    "--format",
+    "json",
+]
 
 
 def main(seeds: int = 3) -> None:
