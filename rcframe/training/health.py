@@ -27,8 +27,11 @@ class Health:
 
     def watch(self, stage: Stage, loss: Tensor) -> None:
         """Fail on a loss that is no number: at once on a CPU, else soon, since looking would wait for the device."""
+        if loss.device.type == "cpu":
+            _check_loss(stage, stage.epoch, stage.batch, loss)
+            return
         self._unread.append((stage.epoch, stage.batch, loss.detach()))
-        if loss.device.type == "cpu" or len(self._unread) >= _UNREAD:
+        if len(self._unread) >= _UNREAD:
             self._read(stage)
 
     def check(self, stage: Stage) -> None:
@@ -45,15 +48,20 @@ class Health:
 
     def _read(self, stage: Stage) -> None:
         for epoch, batch, loss in self._unread:
-            value = float(loss)
-            if not math.isfinite(value):
-                metrics = ", ".join(f"{name} {mean:.4g}" for name, mean in _finite_metrics(stage).items())
-                raise RunFailed(
-                    f"Stage `{stage.name}` broke down in epoch {epoch + 1} of {stage.epochs}, batch {batch + 1} of "
-                    f"{len(stage.batches)}: its loss is {value}. Last finite metrics: {metrics or 'none'}. "
-                    f"Try a lower learning rate (`lr`), or look for divisions and logarithms of zero in the method."
-                )
+            _check_loss(stage, epoch, batch, loss)
         self._unread.clear()
+
+
+def _check_loss(stage: Stage, epoch: int, batch: int, loss: Tensor) -> None:
+    value = loss.item()
+    if math.isfinite(value):
+        return
+    metrics = ", ".join(f"{name} {mean:.4g}" for name, mean in _finite_metrics(stage).items())
+    raise RunFailed(
+        f"Stage `{stage.name}` broke down in epoch {epoch + 1} of {stage.epochs}, batch {batch + 1} of "
+        f"{len(stage.batches)}: its loss is {value}. Last finite metrics: {metrics or 'none'}. "
+        f"Try a lower learning rate (`lr`), or look for divisions and logarithms of zero in the method."
+    )
 
 
 def _finite_metrics(stage: Stage) -> dict[str, float]:
