@@ -105,7 +105,7 @@ def describe(session: Session) -> str:
     """Return the configuration that repeats a run, with facts for the reader."""
     environment = {
         "device": str(session.compute.device),
-        "threads": torch.get_num_threads(),
+        "threads": session.config.threads or torch.get_num_threads(),
         "processes": session.compute.count,
         "platform": platform.platform(),
     }

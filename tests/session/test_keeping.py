@@ -92,6 +92,11 @@ def test_what_is_asked_determines_exactly_what_depends_on_it(change: str) -> Non
     assert differing(*measured) == measurement
 
 
+def test_our_own_code_and_torch_count_for_networks_without_a_layer_of_ours() -> None:
+    found = measuring_parts(base(), "student", nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
+    assert {"code of rcframe", "code of torch"} <= set(found)
+
+
 def test_the_number_of_threads_counts() -> None:
     with threads(1):
         alone = teacher_parts(base())
