@@ -13,6 +13,7 @@ from rcframe.access import Access
 from rcframe.api import Attack, Certifier
 from rcframe.data.images import Images, check_pixels
 from rcframe.errors import RequestError, RunFailed
+from rcframe.evaluation.album import Album, evenly
 from rcframe.evaluation.oracle import ModelOracle, Queries
 from rcframe.evaluation.tally import Tally
 from rcframe.evaluation.threat import Threat
@@ -158,11 +159,19 @@ def _name(component: object) -> str:
 
 def spread(images: Images, count: int) -> Tensor:
     """Return `count` places (count,), spread evenly over a set, which may be sorted by class."""
-    return torch.arange(count) * len(images) // max(count, 1)
+    return evenly(len(images), count)
 
 
-#: Says of images (B, C, H, W) with labels (B,) which are right (B,).
-Judge = Callable[[Tensor, Tensor], Tensor]
+@attrs.frozen(eq=False)
+class Verdict:
+    """Which images (B,) are right, and what was judged (B, C, H, W) if that is not the images themselves."""
+
+    right: Tensor
+    judged: Tensor | None = None
+
+
+#: Judges images (B, C, H, W) with labels (B,).
+Judge = Callable[[Tensor, Tensor], Verdict]
 
 
 @attrs.frozen(kw_only=True)
@@ -187,29 +196,39 @@ class Evaluator:
 
     def clean(self, module: nn.Module, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) the model gets right."""
-        return self._collect(lambda x, y: predict(module, x) == y, PREDICT_BATCH, tally or self.tally("clean"))
+        return self._collect(lambda x, y: Verdict(predict(module, x) == y), PREDICT_BATCH, tally or self.tally("clean"))
 
     def attacked(self, module: nn.Module, attack: Attack, threat: Threat, tally: Tally | None = None) -> Tensor:
         """Return which attacked images (n,) the model still gets right, by the kernel's own prediction on them."""
         used = tally or self.tally(_name(attack))
 
-        def judge(x: Tensor, y: Tensor) -> Tensor:
-            return predict(module, attack_batch(attack, module, x, y, threat, used.queries)) == y
+        def judge(x: Tensor, y: Tensor) -> Verdict:
+            x_adv = attack_batch(attack, module, x, y, threat, used.queries)
+            return Verdict(predict(module, x_adv) == y, x_adv)
 
         return self._collect(judge, PREDICT_BATCH, used)
 
     def certified(self, module: nn.Module, certifier: Certifier, threat: Threat, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) are proved right everywhere within the threat."""
 
-        def judge(x: Tensor, y: Tensor) -> Tensor:
+        def judge(x: Tensor, y: Tensor) -> Verdict:
             with torch.no_grad():
-                return certified(certify_batch(certifier, module, x, y, threat), y)
+                return Verdict(certified(certify_batch(certifier, module, x, y, threat), y))
 
         return self._collect(judge, CERTIFY_BATCH, tally or self.tally(_name(certifier)))
 
-    def tally(self, name: str, *, stream: str | None = None, determined_by: Mapping[str, str] | None = None) -> Tally:
+    def tally(
+        self,
+        name: str,
+        *,
+        stream: str | None = None,
+        determined_by: Mapping[str, str] | None = None,
+        album: Album | None = None,
+    ) -> Tally:
         """Return an empty tally for these images."""
-        return Tally(name, self.count, determined_by, self.compute, stream=name if stream is None else stream)
+        return Tally(
+            name, self.count, determined_by, self.compute, stream=name if stream is None else stream, album=album
+        )
 
     def _collect(self, judge: Judge, size: int, tally: Tally) -> Tensor:
         """Judge all images, `size` at a time; process i of n takes every n-th batch, starting with the i-th."""
@@ -236,7 +255,7 @@ class Evaluator:
                 # Of their own seed, so that neither the batches before nor the process decide the random numbers.
                 with seeded(self.seed, "measure", tally.stream, start):
                     batch = self.images.fetch(index)
-                    right = judge(batch.images.to(self.compute.device), batch.labels.to(self.compute.device))
+                    verdict = judge(batch.images.to(self.compute.device), batch.labels.to(self.compute.device))
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -250,6 +269,6 @@ class Evaluator:
                 free_memory()
                 self.say(f"Out of memory on {len(index)} images: `{tally.name}` goes on with {piece} at a time.")
                 continue
-            tally.note(start, right)
+            tally.note(start, verdict.right, verdict.judged)
             start += len(index)
         return piece

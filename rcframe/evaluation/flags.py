@@ -23,6 +23,10 @@ class Findings:
     attacked: dict[str, Tensor] = attrs.field(factory=dict)
     certified: dict[str, Tensor] = attrs.field(factory=dict)
     queries: dict[str, Queries] = attrs.field(factory=dict)
+    #: What attacks made of some of the images (k, C, H, W): uint8.
+    pictures: dict[str, Tensor] = attrs.field(factory=dict)
+    #: Certified radii of some of the images (m,).
+    radii: dict[str, Tensor] = attrs.field(factory=dict)
 
 
 def trust_flags(role: str, findings: Findings) -> Iterator[str]:

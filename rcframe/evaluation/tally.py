@@ -9,6 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
+from rcframe.evaluation.album import Album
 from rcframe.evaluation.oracle import Queries
 from rcframe.training.compute import Compute
 
@@ -28,6 +29,8 @@ class Tally:
     queries: Queries = attrs.field(factory=Queries)
     #: Equal streams draw equal random numbers, whatever is measured.
     stream: str = ""
+    #: Where the judged images themselves are kept, if any are.
+    album: Album | None = None
     #: What this process judged: 1 for right, 0 for wrong, -1 for nothing; (count,) int8.
     _own: Tensor = attrs.field(init=False)
     #: Which images are done, by whichever process; (count,) bool.
@@ -41,10 +44,12 @@ class Tally:
         """Say whether the images from `start` to `end` are done."""
         return bool(self._done[start:end].all())
 
-    def note(self, start: int, right: Tensor) -> None:
-        """Write down judgements (B,) of the images from `start` on."""
+    def note(self, start: int, right: Tensor, images: Tensor | None = None) -> None:
+        """Write down judgements (B,) of the images from `start` on, and what was judged (B, C, H, W)."""
         self._own[start : start + len(right)] = right.to("cpu", torch.int8)
         self._done[start : start + len(right)] = True
+        if self.album is not None and images is not None:
+            self.album.note(start, images)
 
     def identity(self) -> Mapping[str, str] | None:
         """Return what determines the judgements."""
@@ -54,28 +59,35 @@ class Tally:
         """Judgements are always worth keeping."""
 
     def state_dict(self) -> Mapping[str, object]:
-        """Return all judgements and queries; where several processes measure together, all must ask."""
+        """Return all judgements, queries and pictures; where several processes measure together, all must ask."""
         # Shifted, so that images which a process did not judge add nothing.
         together = self.compute.total(self._own.to(torch.int64) - _NOTHING).cpu() + _NOTHING
         asked = torch.tensor(list(attrs.astuple(self.queries)))
-        return {"right": together.to(torch.int8), "queries": self.compute.total(asked).tolist()}
+        state: dict[str, object] = {"right": together.to(torch.int8), "queries": self.compute.total(asked).tolist()}
+        if self.album is not None:
+            state["pictures"] = self.compute.total(self.album.pictures.clone()).cpu()
+        return state
 
     def final_state(self) -> Mapping[str, object]:
         """Return the same."""
         return self.state_dict()
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from saved judgements and queries, which the main process counts as its own."""
+        """Go on from a saved state, which the main process counts as its own."""
         right = cast(Tensor, state["right"])
         self._done = right != _NOTHING
         self._own = right.clone() if self.compute.is_main else torch.full_like(right, _NOTHING)
         asked = cast("list[int]", state["queries"])
         self._count(asked if self.compute.is_main else [0] * len(asked))
+        if self.album is not None and self.compute.is_main:
+            self.album.pictures.copy_(cast(Tensor, state["pictures"]))
 
     def read(self) -> Tensor:
-        """Return which images (count,) are right, the same in every process, with `queries` those of all."""
+        """Return which images (count,) are right, the same in every process, with queries and pictures those of all."""
         state = self.state_dict()
         self._count(cast("list[int]", state["queries"]))
+        if self.album is not None:
+            self.album.pictures.copy_(cast(Tensor, state["pictures"]))
         right = cast(Tensor, state["right"])
         if bool((right == _NOTHING).any()):
             raise RuntimeError(f"`{self.name}` was read before it was done")

@@ -81,12 +81,11 @@ def student_parts(session: Session, teacher: nn.Module) -> Parts:
 
 def measuring_parts(session: Session, role: Role, module: nn.Module) -> Parts:
     """Return what the measurements of a network depend on, besides the attack or certifier."""
-    test = session.dataset.test
     return {
         **_environment(session),
         **_network("network", module, architecture_of(session, role)),
         "test images": test_fingerprint(session.dataset),
-        "measured": str(min(session.config.eval_size or len(test), len(test))),
+        "measured": str(session.measured),
     }
 
 

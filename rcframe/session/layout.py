@@ -36,6 +36,11 @@ class RunFiles:
         return self.path / "report.json"
 
     @property
+    def evidence(self) -> Path:
+        """What it keeps besides its figures, for a closer look."""
+        return self.path / "evidence.safetensors"
+
+    @property
     def metrics(self) -> Path:
         """The training curves."""
         return self.path / "metrics.jsonl"

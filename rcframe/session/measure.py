@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from rcframe.api import Component
+from rcframe.api import Certifier, Component
 from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.errors import listed
-from rcframe.evaluation.evaluate import Accuracy, Evaluator
+from rcframe.evaluation.album import Album, evenly
+from rcframe.evaluation.evaluate import Accuracy, Evaluator, spread
 from rcframe.evaluation.flags import Findings, trust_flags
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.radii import Radii, RadiusSearch, find_radii, largest_radius
 from rcframe.evaluation.tally import Tally
 from rcframe.networks.size import size_of
 from rcframe.options import Number, values_of
 from rcframe.registry import registry
+from rcframe.session.evidence import Evidence
+from rcframe.session.gathering import Witness, gather
 from rcframe.session.keeping import RunKeeper, measuring_parts, method_parts
 from rcframe.session.report import Measurement, ModelReport, Protocol, Report
 from rcframe.session.store import Store
@@ -30,15 +35,23 @@ if TYPE_CHECKING:
     from rcframe.session.session import Session
 
 
+@attrs.frozen
+class Measured:
+    """What was found of both models, and a function that gathers what may be kept besides: not every run keeps it."""
+
+    report: Report
+    evidence: Callable[[], Evidence]
+
+
 def measure(
     session: Session, teacher: nn.Module, student: nn.Module, queries: Queries, store: Store, monitor: Monitor
-) -> Report:
+) -> Measured:
     """Measure teacher and student on the same test images; `queries` are what this process asked the teacher."""
     config, compute = session.config, session.compute
     of_teacher = _Judge(session, "teacher", teacher, store, monitor).judge()
     of_student = _Judge(session, "student", student, store, monitor).judge()
     asked = compute.total(torch.tensor(attrs.astuple(queries))).tolist()
-    return Report(
+    report = Report(
         command=session.command,
         data=str(config.data),
         access=config.access,
@@ -51,6 +64,8 @@ def measure(
         versions=versions_used(config),
         flags=(*trust_flags("teacher", of_teacher), *trust_flags("student", of_student), *_mixed(store)),
     )
+    witnesses = Witness("teacher", teacher, of_teacher), Witness("student", student, of_student)
+    return Measured(report, partial(gather, session, witnesses))
 
 
 def _mixed(store: Store) -> Iterator[str]:
@@ -79,23 +94,43 @@ class _Judge:
         )
         for choice, attack in zip(config.attacks, parts.attacks, strict=True):
             spec = str(choice)
-            tally = self._tally(evaluator, spec, _stream(choice, attack), method_parts(choice, attack, threat))
+            album = Album.empty(evaluator.count, self.session.dataset.info.shape)
+            tally = self._tally(evaluator, spec, _stream(choice, attack), method_parts(choice, attack, threat), album)
             findings.attacked[spec] = evaluator.attacked(module, attack, threat, tally)
-            findings.queries[spec] = tally.queries
+            findings.queries[spec], findings.pictures[spec] = tally.queries, album.pictures
         for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
             spec = str(choice)
             # An attack may have the same name.
             what = f"certified by {spec}"
             tally = self._tally(evaluator, what, _stream(choice, certifier), method_parts(choice, certifier, threat))
             findings.certified[spec] = evaluator.certified(module, certifier, threat, tally)
+            if config.radii:
+                findings.radii[spec] = self._radii(evaluator, choice, certifier, findings.clean)
         return findings
 
+    def _radii(self, evaluator: Evaluator, choice: Choice, certifier: Certifier, right: Tensor) -> Tensor:
+        """Search the certified radii (m,) of some of the measured images; `right` (n,) is said of all of these."""
+        threat, shape = self.session.threat, self.session.dataset.info.shape
+        some = evenly(evaluator.count, min(self.session.config.radii, evaluator.count))
+        name = f"{self.role}: radii by {choice}"
+        method = method_parts(choice, certifier, threat)
+        search = RadiusSearch(
+            name,
+            right.cpu()[some],
+            threat,
+            largest_radius(threat, shape),
+            None if method is None else {**method, "images": str(len(some))},
+            _stream(choice, certifier),
+        )
+        self.monitor.measuring(name, len(some))
+        return find_radii(evaluator, spread(evaluator.images, evaluator.count)[some], self.module, certifier, search)
+
     def _evaluator(self) -> Evaluator:
-        session, test, asked = self.session, self.session.dataset.test, self.session.config.eval_size
+        session = self.session
         context = measuring_parts(session, self.role, self.module)
         return Evaluator(
-            images=test,
-            count=min(asked or len(test), len(test)),
+            images=session.dataset.test,
+            count=session.measured,
             seed=session.config.seed,
             compute=session.compute,
             keeper=RunKeeper(self.store, lambda: context, chained=False),
@@ -103,14 +138,21 @@ class _Judge:
             say=self.monitor.said,
         )
 
-    def _tally(self, evaluator: Evaluator, what: str, stream: str, method: Mapping[str, str] | None) -> Tally:
+    def _tally(
+        self,
+        evaluator: Evaluator,
+        what: str,
+        stream: str,
+        method: Mapping[str, str] | None,
+        album: Album | None = None,
+    ) -> Tally:
         """Return an empty tally; teacher and student meet the same random numbers.
 
         `stream` does not depend on how the user spelled what is measured.
         """
         name = f"{self.role}: {what}"
         self.monitor.measuring(name, evaluator.count)
-        return evaluator.tally(name, stream=stream, determined_by=method)
+        return evaluator.tally(name, stream=stream, determined_by=method, album=album)
 
 
 def _model_report(session: Session, role: Role, module: nn.Module, findings: Findings) -> ModelReport:
@@ -131,6 +173,7 @@ def _model_report(session: Session, role: Role, module: nn.Module, findings: Fin
         certified={
             spec: Measurement(Accuracy.of(right), protocols[spec]) for spec, right in findings.certified.items()
         },
+        radii={spec: Radii.of(radii) for spec, radii in findings.radii.items()},
         size=size_of(module),
         pruned=tuple(session.assembly.student_run.pruned) if student else (),
     )

@@ -11,6 +11,7 @@ import attrs
 from rcframe.api import Norm
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.radii import Radii
 from rcframe.networks.size import Size
 from rcframe.networks.surgery import PruningReport
 from rcframe.options import Number, Value
@@ -92,6 +93,8 @@ class ModelReport:
     attacked: Mapping[str, Measurement]
     certified: Mapping[str, Measurement]
     size: Size
+    #: Certified radii by certifier, where they were searched.
+    radii: Mapping[str, Radii] = attrs.field(factory=dict)
     #: Spec strings of the pruners, in the order they worked, and what those that cut did.
     pruners: tuple[str, ...] = ()
     pruned: tuple[PruningReport, ...] = ()
@@ -106,6 +109,7 @@ class ModelReport:
             "clean": self.clean.as_json(),
             "attacked": {spec: measured.as_json() for spec, measured in self.attacked.items()},
             "certified": {spec: measured.as_json() for spec, measured in self.certified.items()},
+            "radii": {spec: attrs.asdict(radii) for spec, radii in self.radii.items()},
             **attrs.asdict(self.size),
             "pruned": [attrs.asdict(report) for report in self.pruned],
         }
@@ -180,6 +184,7 @@ def _model(found: Json) -> ModelReport:
         clean=_measurement(found["clean"]),
         attacked={spec: _measurement(measured) for spec, measured in found["attacked"].items()},
         certified={spec: _measurement(measured) for spec, measured in found["certified"].items()},
+        radii={spec: Radii(**radii) for spec, radii in found.get("radii", {}).items()},
         size=_size(found),
         pruned=tuple(_pruning(report) for report in found["pruned"]),
     )

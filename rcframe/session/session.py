@@ -58,6 +58,11 @@ class Session:
     threat: Threat
     command: str
 
+    @property
+    def measured(self) -> int:
+        """How many test images are measured."""
+        return min(self.config.eval_size or len(self.dataset.test), len(self.dataset.test))
+
 
 def prepare_session(config: RunConfig, command: str) -> Session:
     """Load the data, build every part and check them against each other; nothing is trained and nothing written.
@@ -180,12 +185,12 @@ class _Course:
         student = self._train_student(oracle, teacher)
         if self.folder:
             self.folder.save_student(student, architecture_of(session, "student"))
-        report = measure(session, teacher, student, oracle.queries, self.store, self.monitor)
+        measured = measure(session, teacher, student, oracle.queries, self.store, self.monitor)
         if self.folder:
-            self.folder.finish(report)
+            self.folder.finish(measured.report, measured.evidence())
         if self.tracking:
-            self.tracking.finished(report)
-        return report
+            self.tracking.finished(measured.report)
+        return measured.report
 
     def _train_teacher(self) -> nn.Module:
         assembly = self.session.assembly

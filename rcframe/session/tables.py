@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
+from rcframe.evaluation.radii import Radii
 from rcframe.options import to_text
 from rcframe.session.report import Measurement, ModelReport, Report
 from rcframe.session.seeds import SeedsReport, Spread
@@ -32,6 +33,8 @@ def report_table(report: Report) -> Table:
         row(_named(spec, measured), _percent(measured), _percent(student.attacked[spec]))
     for spec, measured in teacher.certified.items():
         row("certified by " + _named(spec, measured), _percent(measured), _percent(student.certified[spec]))
+    for spec, radii in teacher.radii.items():
+        row(f"radius certified by {spec}, mean (median)", _radius(radii), _radius(student.radii[spec]))
     table.add_section()
     row("parameters", f"{teacher.size.parameters:,}", f"{student.size.parameters:,}")
     row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
@@ -74,6 +77,10 @@ def _named(spec: str, measured: Measurement) -> str:
 
 def _percent(measured: Measurement) -> str:
     return f"{measured.accuracy:.1%} [{measured.low:.1%}, {measured.high:.1%}]".replace("%", "")
+
+
+def _radius(radii: Radii) -> str:
+    return f"{radii.mean:.3g} ({radii.median:.3g}), n = {radii.n}"
 
 
 def _caption(report: Report) -> str:

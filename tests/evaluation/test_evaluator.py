@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
@@ -16,12 +15,16 @@ from rcframe.api import Attack, Certifier
 from rcframe.data.images import TensorImages
 from rcframe.errors import RunFailed
 from rcframe.evaluation import evaluate
+from rcframe.evaluation.album import Album
 from rcframe.evaluation.evaluate import Evaluator
 from rcframe.evaluation.oracle import Oracle, Queries
 from rcframe.evaluation.tally import Tally
 from rcframe.evaluation.threat import Threat
 from rcframe.storage.keeper import Keeper, Work
 from rcframe.training.compute import Compute
+
+if TYPE_CHECKING:
+    from tests.evaluation.conftest import InParallel
 
 COUNT, SIZE = 42, 16
 THREAT = Threat(0.2)
@@ -99,6 +102,12 @@ def attacked(attack: Attack, **fields: Any) -> tuple[Tensor, Tally]:
     return judge.attacked(Brightness(), attack, THREAT, tally), tally
 
 
+def pictures_of(attack: Attack, **fields: Any) -> Tensor:
+    judge, album = Evaluator(images=images(), count=COUNT, **fields), Album.empty(COUNT, (1, 2, 2))
+    judge.attacked(Brightness(), attack, THREAT, judge.tally("student: it", album=album))
+    return album.pictures
+
+
 def test_out_of_memory_halves_the_batch_until_it_fits_and_says_so_once() -> None:
     said: list[str] = []
     right, tally = attacked(Narrow(5), say=said.append)
@@ -111,6 +120,10 @@ def test_out_of_memory_halves_the_batch_until_it_fits_and_says_so_once() -> None
     # Four pieces of each whole batch, and three of the ten images that are left.
     assert tally.queries == Queries(images=COUNT, calls=4 + 4 + 3)
     assert of_whole.queries == Queries(images=COUNT, calls=3)
+
+
+def test_pieces_of_a_batch_fill_the_album_as_the_whole_batch_does() -> None:
+    assert torch.equal(pictures_of(Narrow(5)), pictures_of(Narrow(COUNT)))
 
 
 def test_what_was_asked_before_memory_ran_out_is_not_counted() -> None:
@@ -248,6 +261,22 @@ def test_a_stopped_measurement_goes_on_with_the_same_numbers(after: int) -> None
     assert sum(seen) == COUNT
 
 
+@pytest.mark.parametrize("after", [1, 2, 3])
+def test_a_stopped_measurement_goes_on_with_the_same_pictures(after: int) -> None:
+    keeper = Stopping(after)
+    with pytest.raises(Stopped):
+        pictures_of(Shaken(), keeper=keeper)
+    assert torch.equal(pictures_of(Shaken(), keeper=keeper), pictures_of(Shaken()))
+    assert torch.equal(pictures_of(Shaken(), keeper=keeper), pictures_of(Shaken())), "read when it was finished"
+
+
+def test_pictures_are_of_the_images_that_were_judged() -> None:
+    """Every fourth of 42 or so, each as dark as the attack made it."""
+    places = [index * COUNT // 12 for index in range(12)]
+    moved = (images().x[places] - 0.2).clamp(0, 1)
+    assert torch.equal(pictures_of(Narrow(COUNT)), (255 * moved).round().to(torch.uint8))
+
+
 def test_what_was_judged_is_not_judged_again() -> None:
     keeper = Stopping(2)
     judge = Evaluator(images=images(), count=COUNT, keeper=keeper)
@@ -296,49 +325,16 @@ def test_a_part_of_the_set_is_spread_over_it_whatever_the_batches() -> None:
 # -- several processes ------------------------------------------------------------------------------------------------
 
 
-class Together(Compute):
-    """One of several threads that stand for processes: sums are taken over all of them."""
-
-    def __init__(self, index: int, count: int, meeting: threading.Barrier, slots: dict[int, Tensor]) -> None:
-        super().__init__()
-        self.index, self.count = index, count
-        self._meeting, self._slots = meeting, slots
-
-    def total(self, tensor: Tensor) -> Tensor:
-        self._slots[self.index] = tensor
-        self._meeting.wait(30)
-        total = torch.stack([self._slots[index] for index in range(self.count)]).sum(dim=0)
-        self._meeting.wait(30)
-        return total
-
-
-def in_parallel(count: int, measure: Callable[[Compute], None]) -> None:
-    meeting, slots, errors = threading.Barrier(count), dict[int, Tensor](), list[BaseException]()
-
-    def process(index: int) -> None:
-        try:
-            measure(Together(index, count, meeting, slots))
-        except BaseException as error:
-            errors.append(error)
-            meeting.abort()
-
-    threads = [threading.Thread(target=process, args=(index,)) for index in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-
-
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_processes_share_the_images_and_all_read_the_whole(count: int) -> None:
+def test_processes_share_the_images_and_all_read_the_whole(count: int, in_parallel: InParallel) -> None:
     whole, of_whole = attacked(Narrow(COUNT))
     found: dict[int, tuple[Tensor, Queries, list[int], list[int]]] = {}
+    albums = {index: Album.empty(COUNT, (1, 2, 2)) for index in range(count)}
 
     def measure(compute: Compute) -> None:
         network, seen = Brightness(), list[int]()
         judge = Evaluator(images=images(), count=COUNT, compute=compute, progress=seen.append)
-        tally = judge.tally("student: it")
+        tally = judge.tally("student: it", album=albums[compute.index])
         right = judge.attacked(network, Narrow(COUNT), THREAT, tally)
         found[compute.index] = right, tally.queries, network.batches, seen
 
@@ -348,6 +344,7 @@ def test_processes_share_the_images_and_all_read_the_whole(count: int) -> None:
         right, queries, own, seen = found[index]
         assert torch.equal(right, whole)
         assert queries == of_whole.queries
+        assert torch.equal(albums[index].pictures, pictures_of(Narrow(COUNT)))
         # One forward pass for the attack's question, one for the judgement.
         assert own == [size for size in batches[index::count] for _ in range(2)]
         assert sum(seen) == COUNT

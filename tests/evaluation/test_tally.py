@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
+from rcframe.evaluation.album import Album
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.tally import Tally
 from rcframe.storage.tree import flatten, unflatten
@@ -93,6 +94,53 @@ def test_reading_does_not_count_queries_twice() -> None:
     tally.read()
     tally.read()
     assert tally.queries.images == 7
+
+
+def with_album() -> Tally:
+    """A tally of five images that keeps pictures of all of them."""
+    return Tally("pgd", 5, {}, album=Album.empty(5, (1, 1, 1)))
+
+
+def shades(*values: int) -> Tensor:
+    return torch.tensor(values).view(-1, 1, 1, 1) / 255
+
+
+def kept(tally: Tally) -> list[int]:
+    assert tally.album is not None
+    return tally.album.pictures.flatten().tolist()
+
+
+def test_pictures_of_what_was_judged_are_kept_and_go_on() -> None:
+    before, after = with_album(), with_album()
+    before.note(0, RIGHT[:3], shades(10, 20, 30))
+    after.load_state_dict(as_read(before.state_dict()))
+    after.note(3, RIGHT[3:], shades(40, 50))
+    after.read()
+    assert kept(after) == [10, 20, 30, 40, 50]
+    assert kept(before) == [10, 20, 30, 0, 0]
+
+
+def test_a_state_is_not_changed_by_what_comes_after() -> None:
+    tally = with_album()
+    tally.note(0, RIGHT[:1], shades(10))
+    state = tally.state_dict()
+    tally.note(1, RIGHT[1:2], shades(20))
+    assert cast(Tensor, state["pictures"]).flatten().tolist() == [10, 0, 0, 0, 0]
+
+
+def test_without_an_album_no_picture_is_kept() -> None:
+    tally = Tally("clean", 5, {})
+    tally.note(0, RIGHT, shades(1, 2, 3, 4, 5))
+    assert set(tally.state_dict()) == {"right", "queries"}
+
+
+def test_after_loading_the_main_process_alone_has_the_pictures() -> None:
+    saved = with_album()
+    saved.note(0, RIGHT[:2], shades(10, 20))
+    for index, expected in ((0, [10, 20, 0, 0, 0]), (1, [0] * 5)):
+        tally = Tally("pgd", 5, {}, Beside(index, []), album=Album.empty(5, (1, 1, 1)))
+        tally.load_state_dict(as_read(saved.state_dict()))
+        assert kept(tally) == expected
 
 
 class Beside(Compute):

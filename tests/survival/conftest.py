@@ -173,7 +173,7 @@ class Bench:
     def undisturbed(self, folder: Path, whole: Path | None = None) -> None:
         """Hold the outcome of a run against that of one which nothing disturbed."""
         whole = whole or self.whole
-        for name in ("teacher.safetensors", "student.safetensors"):
+        for name in ("teacher.safetensors", "student.safetensors", "evidence.safetensors"):
             assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
         assert _numbers(folder) == _numbers(whole)
         assert _curves(folder) == _curves(whole)

@@ -1,0 +1,97 @@
+"""Gathering what a run keeps besides its figures, once everything is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from rcframe.data.digests import combined, tensor_digest
+from rcframe.data.fingerprint import test_fingerprint
+from rcframe.evaluation.activity import Activity, activity_of, spiking_part
+from rcframe.evaluation.album import as_pictures, evenly, pictured
+from rcframe.evaluation.evaluate import spread
+from rcframe.evaluation.flags import Findings
+from rcframe.networks.modes import evaluating
+from rcframe.session.evidence import About, Evidence, Role
+from rcframe.training.randomness import seeded
+
+if TYPE_CHECKING:
+    from rcframe.session.session import Session
+
+
+#: So many images show what a spiking network does; so many of them at a time: memory may be short.
+_SPIKING_IMAGES, _BATCH = 256, 16
+
+
+@attrs.frozen
+class Witness:
+    """A measured network, and what was found of it."""
+
+    role: Role
+    module: nn.Module
+    findings: Findings
+
+
+def gather(session: Session, witnesses: Sequence[Witness]) -> Evidence:
+    """Gather the evidence about the networks of a run; one process can do it alone."""
+    test, info = session.dataset.test, session.dataset.info
+    measured = spread(test, session.measured)
+    activities = dict(_activities(session, witnesses, measured))
+    shown = test.fetch(measured[pictured(session.measured, info.shape)])
+    return Evidence(
+        images=combined("measured", test_fingerprint(session.dataset), tensor_digest(measured)),
+        classes=info.classes,
+        right={
+            About(each.role, what): right.cpu().numpy()
+            for each in witnesses
+            for what, right in _judgements(each.findings).items()
+        },
+        pictures=as_pictures(shown.images).numpy(),
+        labels=shown.labels.cpu().numpy(),
+        logits={each.role: _logits(session, each.module, shown.images) for each in witnesses},
+        adversarial={
+            About(each.role, attack): pictures.numpy()
+            for each in witnesses
+            for attack, pictures in each.findings.pictures.items()
+        },
+        radii={
+            About(each.role, certifier): radii.numpy()
+            for each in witnesses
+            for certifier, radii in each.findings.radii.items()
+        },
+        spikes={role: activity.layers for role, activity in activities.items()},
+        encodings={role: activity.encoding for role, activity in activities.items()},
+    )
+
+
+def _judgements(findings: Findings) -> dict[str, Tensor]:
+    certified = {f"certified by {certifier}": right for certifier, right in findings.certified.items()}
+    return {"clean": findings.clean, **findings.attacked, **certified}
+
+
+def _activities(session: Session, witnesses: Sequence[Witness], measured: Tensor) -> Iterator[tuple[Role, Activity]]:
+    """Yield what the spiking ones among the networks do for some of the measured images."""
+    some = measured[evenly(len(measured), min(len(measured), _SPIKING_IMAGES))]
+    for each in witnesses:
+        network = spiking_part(each.module)
+        if network is not None:
+            with seeded(session.config.seed, "evidence"):
+                yield each.role, activity_of(network, _batches(session, some))
+
+
+def _batches(session: Session, places: Tensor) -> Iterator[Tensor]:
+    for some in torch.split(places, _BATCH):
+        yield session.dataset.test.fetch(some).images.to(session.compute.device)
+
+
+def _logits(session: Session, module: nn.Module, x: Tensor) -> NDArray[np.float32]:
+    """Return the logits (k, classes) for images (k, C, H, W), one at a time: memory may be short."""
+    with seeded(session.config.seed, "evidence"), torch.no_grad(), evaluating(module):
+        answers = [module(image.to(session.compute.device)) for image in torch.split(x, 1)]
+    return cast("NDArray[np.float32]", torch.cat(answers).float().cpu().numpy())
