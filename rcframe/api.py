@@ -1,7 +1,8 @@
 """The interfaces that plugins implement. Importing this file imports no torch.
 
 A component is a frozen attrs class (`@component`) whose fields are its options. Six kinds are the methods of the
-field: teacher, student, pruner, neuron, attack, certifier. Two more bring the material: data and model.
+field: teacher, student, pruner, neuron, attack, certifier. Two more bring the material: data and model. An engine
+carries out many runs.
 
 Ownership of training is split in three: a method *writes a plan* (a generator of stages, in the order of its paper),
 the kernel *walks* it and alone updates weights, and the method's *step* decides how often a batch updates.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rcframe.access import Access
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from rcframe.data.images import DataInfo, Dataset
     from rcframe.evaluation.oracle import Oracle
     from rcframe.evaluation.threat import Threat
+    from rcframe.jobs import Ended, Job
     from rcframe.networks.spiking import SpikingNetwork
     from rcframe.networks.surgery import PruningReport
     from rcframe.networks.weights import Architecture
@@ -33,10 +35,10 @@ if TYPE_CHECKING:
     from rcframe.training.stage import Stage
 
 #: Version of the plugin interface: another major number breaks plugins, a higher minor number only adds.
-API = (1, 1)
+API = (1, 2)
 
-#: The kinds of components, in the order in which a run uses them.
-KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier")
+#: The kinds of components, in the order in which a run uses them; last what carries out many runs.
+KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier", "engine")
 
 #: The norms in which a threat can be measured.
 Norm = Literal["linf", "l2"]
@@ -249,4 +251,19 @@ class Model(Component):
         """Return a freshly initialised network that maps pixels in [0, 1] (B, C, H, W) to logits (B, classes).
 
         Normalisation is part of the network. The kernel has seeded the random generators.
+        """
+
+
+class Engine(Component):
+    """Carries out jobs: where they run, how many at once, and what happens when a machine is lost. Added in API 1.2."""
+
+    kind = "engine"
+
+    @abstractmethod
+    def carry_out(self, jobs: Sequence[Job], place: Path) -> Iterator[Ended]:
+        """Carry out every job and yield each when it ended, in any order; `place` is a folder for what this needs.
+
+        `rcframe.run_job` carries out one. A job that was lost with its machine, or killed, may be given again: it goes
+        on where it was. One that failed for a reason of its own is not. When the iterator is closed early, every job
+        that still runs must be asked to stop, and none may go on when `close` returns.
         """

@@ -26,7 +26,7 @@ def test_the_version_is_a_major_and_a_minor_number() -> None:
 
 def test_every_kind_has_an_interface_and_every_interface_a_kind() -> None:
     assert {cls.kind for cls in INTERFACES} == set(KINDS)
-    assert len(KINDS) == len(set(KINDS)) == 8
+    assert len(KINDS) == len(set(KINDS)) == 9
 
 
 @pytest.mark.parametrize("cls", INTERFACES, ids=lambda cls: cls.__name__)

@@ -33,4 +33,10 @@ SPECS: tuple[Spec, ...] = (
         target="rcframe.builtins.plain:PlainStudent",
         summary="Learns from the labels alone and never asks the teacher.",
     ),
+    Spec(
+        kind="engine",
+        name="local",
+        target="rcframe.experiments.local:LocalEngine",
+        summary="Several processes at once on this machine.",
+    ),
 )

@@ -29,6 +29,7 @@ _COMMANDS = {
     "pruner": "rcframe run --pruner $name",
     "attack": "rcframe run --attack $name",
     "certifier": "rcframe run --certifier $name --eps 0.01",
+    "engine": "rcframe matrix FILE --engine $name",
 }
 
 

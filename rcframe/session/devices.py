@@ -10,6 +10,7 @@ import torch
 
 from rcframe.api import Precision
 from rcframe.errors import RequestError
+from rcframe.jobs import THREAD_SHARE
 from rcframe.training.compute import Accelerated, Compute
 
 #: Images with fewer numbers than this are so quickly done that threads would mostly wait for each other.
@@ -27,8 +28,12 @@ def make_compute(device: str, precision: Precision) -> Compute:
 
 
 def resolve_threads(asked: int | None, numbers_per_image: int) -> int:
-    """Return how many processor threads to use: one for small images, unless the user or OMP_NUM_THREADS says more."""
-    small = numbers_per_image < _SMALL_IMAGE and "OMP_NUM_THREADS" not in os.environ
+    """Return how many processor threads to use: one for small images, unless the user or OMP_NUM_THREADS says more.
+
+    What a job gets as its share by OMP_NUM_THREADS says no more: it trains with the threads it would have had alone.
+    """
+    wanted = "OMP_NUM_THREADS" in os.environ and THREAD_SHARE not in os.environ
+    small = numbers_per_image < _SMALL_IMAGE and not wanted
     return asked or (1 if small else torch.get_num_threads())
 
 

@@ -44,12 +44,16 @@ def locked(path: Path, waiting: Callable[[], None], still: Callable[[], None] = 
         _give_back(lock)
 
 
+class Busy(RunFailed):
+    """Another process holds a lock that would be needed."""
+
+
 @contextmanager
 def locked_or_refused(path: Path, refusal: str) -> Iterator[None]:
     """Hold the lock `path`, or fail with `refusal` if another process has it."""
     lock = _lock(path)
     if not _taken(lock, _GRACE_SECONDS):
-        raise RunFailed(refusal)
+        raise Busy(refusal)
     try:
         yield
     finally:

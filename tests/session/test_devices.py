@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rcframe.errors import RequestError
+from rcframe.jobs import THREAD_SHARE
 from rcframe.session.devices import (
     determinism,
     make_compute,
@@ -69,6 +70,15 @@ def test_small_images_get_one_thread_unless_somebody_says_otherwise(
         monkeypatch.setenv("OMP_NUM_THREADS", variable)
     with threads(2):
         assert resolve_threads(asked, numbers) == used
+
+
+def test_a_job_that_shares_the_processor_trains_small_images_as_if_it_were_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.setenv(THREAD_SHARE, "2")
+    with threads(2):
+        assert (resolve_threads(None, 64), resolve_threads(None, 3072), resolve_threads(3, 64)) == (1, 2, 3)
 
 
 def test_threads_are_used_for_a_while() -> None:

@@ -83,7 +83,7 @@ def test_our_own_command_line_and_sessions_decide_no_number(site: Path) -> None:
     shutil.copytree(Path(rcframe.__file__).parent, site / "rcframe", ignore=shutil.ignore_patterns("__pycache__"))
     before = digests(site, "rcframe")
     assert before is not None
-    for folder in ("cli", "session", "scaffold", "testing"):
+    for folder in ("cli", "experiments", "session", "scaffold", "testing"):
         (site / "rcframe" / folder / "__init__.py").write_text("# edited")
     assert digests(site, "rcframe") == before
     with (site / "rcframe" / "training" / "loop.py").open("a") as source:

@@ -1,0 +1,1 @@
+"""Experiments: many runs that belong together, and who carries them out."""
