@@ -1,0 +1,1 @@
+"""What finished runs found, read from their folders and held against each other."""

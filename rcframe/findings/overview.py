@@ -1,0 +1,82 @@
+"""The one table that says what some runs found: a row for each group, and one for each run that is not finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rcframe.findings.figures import ROLES, SIZES, estimate_of, figures
+from rcframe.findings.folders import Collection, Group, Unfinished
+from rcframe.findings.statistics import Estimate
+from rcframe.findings.tables import NOTHING, Table
+from rcframe.session.evidence import About
+
+_CAPTION = (
+    "Accuracy in percent with its 95% interval: of the mean over the seeds (Student's t), or, of one seed, of the "
+    "fraction of its n images (Wilson)."
+)
+
+
+def overview(collection: Collection) -> Table:
+    """Return what was measured of teacher and student, with intervals, counts and sizes."""
+    accuracies, sizes = accuracies_of(collection.groups), _sizes()
+    measured = (*(f"{about.role} {about.what}" for about in accuracies), "n", "seeds")
+    weighed = tuple(f"{about.role} {about.what.replace('nonzero', 'non-zero')}" for about in sizes)
+    told = ("warnings", "remarks") if collection.unfinished else ("warnings",)
+    columns = ("run", *measured, *weighed, *told)
+    names = {group.name for group in collection.groups}
+    alone = [run for run in collection.unfinished if run.name not in names]
+    rows = [
+        (
+            group.name,
+            *(percent(estimate_of(group, about)) for about in accuracies),
+            *_counts(group),
+            *(_amount(estimate_of(group, about)) for about in sizes),
+            str(len(flags_of(group))),
+            _remarks([run for run in collection.unfinished if run.name == group.name]),
+        )[: len(columns)]
+        for group in collection.groups
+    ]
+    rows += [(run.name, *[NOTHING] * (len(columns) - 2), _remarks([run])) for run in alone]
+    return Table("What the runs found", columns, tuple(rows), (_CAPTION,) if rows else ())
+
+
+def accuracies_of(groups: Sequence[Group]) -> list[About]:
+    """Name every accuracy that some group has: clean ones, then attacked, then certified, the teacher's first."""
+    found = dict.fromkeys(
+        about for group in groups for about, figure in figures(group.first.report).items() if figure.measured
+    )
+    whats = dict.fromkeys(about.what for about in found)
+    ordered = sorted(whats, key=lambda what: 0 if what == "clean" else 2 if what.startswith("certified by ") else 1)
+    return [About(role, what) for what in ordered for role in ROLES if About(role, what) in found]
+
+
+def flags_of(group: Group) -> tuple[str, ...]:
+    """Return the reasons to distrust figures of a group, each once."""
+    return tuple(dict.fromkeys(flag for run in group.runs for flag in run.report.flags))
+
+
+def percent(estimate: Estimate | None) -> str:
+    """Write an accuracy such as `96.9 [95.1, 98.1]`; an interval ends where accuracies do."""
+    if estimate is None:
+        return NOTHING
+    low, high = max(0.0, estimate.low), min(1.0, estimate.high)
+    return f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _sizes() -> list[About]:
+    return [About(role, size) for size in SIZES for role in ROLES]
+
+
+def _counts(group: Group) -> tuple[str, str]:
+    return str(min(run.report.student.clean.n for run in group.runs)), str(len(group.runs))
+
+
+def _amount(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return NOTHING
+    spread = f" [{estimate.low:,.0f}, {estimate.high:,.0f}]" if estimate.low < estimate.high else ""
+    return f"{estimate.mean:,.0f}{spread}"
+
+
+def _remarks(unfinished: Sequence[Unfinished]) -> str:
+    return "; ".join(f"not finished: {run.reason}" for run in unfinished)

@@ -1,0 +1,128 @@
+"""Is a difference beyond noise? Estimates with intervals, and paired comparisons over seeds and images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from rcframe.evaluation.evaluate import Accuracy
+
+_NORMAL = 1.959963984540054
+
+
+@attrs.frozen
+class Estimate:
+    """A figure with its 95% interval, and what that rests on."""
+
+    mean: float
+    low: float
+    high: float
+    seeds: int
+    #: Images that each run measured; 0 for what is not measured on images.
+    images: int
+
+
+@attrs.frozen
+class Difference:
+    """How much higher one figure is than another, with the 95% interval of that."""
+
+    mean: float
+    low: float
+    high: float
+    #: Pairs of runs with the same seed that were compared.
+    seeds: int
+    #: Images on which the two were compared one by one; 0 where only the figures were.
+    images: int
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the interval leaves out zero."""
+        return self.low > 0 or self.high < 0
+
+
+def estimate(values: Sequence[float], images: int) -> Estimate:
+    """Return the mean of a figure over seeds; of one seed, an accuracy on so many images.
+
+    Over seeds the interval is Student's t of the mean, as in the report of a run with several seeds; it speaks of other
+    seeds on the same images. Of one seed it is Wilson's, and speaks of the same network on other images.
+    """
+    mean = math.fsum(values) / len(values)
+    if len(values) > 1:
+        half = _student_half_width(np.asarray(values, float))
+        return Estimate(mean, mean - half, mean + half, len(values), images)
+    low, high = _accuracy(mean, images).interval if images else (mean, mean)
+    return Estimate(mean, low, high, 1, images)
+
+
+def compare_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
+    """Compare which images are right, (seeds, images) each, of the same seeds and the same images.
+
+    Two sources of chance count: other seeds, and other images. The interval adds both, which is rather too wide than
+    too narrow, since the spread over seeds holds some of the images' already.
+    """
+    gain = first.astype(float) - second.astype(float)
+    half = math.hypot(_over_seeds(gain.mean(axis=1)), _image_half_width(gain.mean(axis=0)))
+    mean = float(gain.mean())
+    return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), *gain.shape)
+
+
+def compare_proportions(first: Sequence[Accuracy], second: Sequence[Accuracy]) -> Difference:
+    """Compare accuracies of the same seeds that cannot be held against each other image by image.
+
+    Both sources of chance count as in `compare_images`; that of the images is Newcombe's interval (1998, method 10) for
+    images drawn apart, of which each side's seeds share theirs.
+    """
+    gain = np.asarray([mine.value for mine in first]) - np.asarray([theirs.value for theirs in second])
+    mean, over_seeds = float(gain.mean()), _over_seeds(gain)
+    (down, up), (other_down, other_up) = _margins(first), _margins(second)
+    low = mean - math.hypot(over_seeds, down, other_up)
+    high = mean + math.hypot(over_seeds, up, other_down)
+    return Difference(mean, max(-1.0, low), min(1.0, high), len(gain), 0)
+
+
+def compare_values(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Compare figures of the same seeds, one by one, that have no noise but that of the seeds, such as sizes.
+
+    Of one seed they are exact, and any difference is one.
+    """
+    gain = np.asarray(first, float) - np.asarray(second, float)
+    half, mean = _over_seeds(gain), float(gain.mean())
+    return Difference(mean, mean - half, mean + half, len(gain), 0)
+
+
+def _over_seeds(gain: NDArray[np.float64]) -> float:
+    """Return the half width over seeds; one seed says nothing of others."""
+    return _student_half_width(gain) if len(gain) > 1 else 0.0
+
+
+def _student_half_width(values: NDArray[np.float64]) -> float:
+    from scipy.stats import t
+
+    count = len(values)
+    return float(t.ppf(0.975, count - 1)) * float(values.std(ddof=1)) / math.sqrt(count)
+
+
+def _image_half_width(gains: NDArray[np.float64]) -> float:
+    """Return the half width of the interval over images of the mean of `gains` (images,) in [-1, 1].
+
+    One image more that only the first side gets right, and one that only the second does (Bonett and Price, 2012),
+    keep the interval honest where few images, or none, tell the two apart.
+    """
+    padded = np.concatenate([gains, [1.0, -1.0]])
+    return _NORMAL * float(padded.std()) / math.sqrt(len(padded))
+
+
+def _margins(accuracies: Sequence[Accuracy]) -> tuple[float, float]:
+    """Return how far below and above their mean the interval over images reaches."""
+    mean = math.fsum(accuracy.value for accuracy in accuracies) / len(accuracies)
+    shared = _accuracy(mean, min(accuracy.n for accuracy in accuracies))
+    low, high = shared.interval
+    return shared.value - low, high - shared.value
+
+
+def _accuracy(value: float, images: int) -> Accuracy:
+    return Accuracy(round(value * images), images)

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rcframe.errors import RequestError
+from rcframe.evaluation.evaluate import Accuracy
+from rcframe.findings.figures import (
+    compare,
+    compare_pairs,
+    estimate_of,
+    figure_of,
+    figures,
+    judgements,
+    paired,
+    parse_about,
+    same_images,
+)
+from rcframe.findings.folders import Group, collect
+from rcframe.findings.statistics import compare_images, compare_proportions, compare_values, estimate
+from rcframe.session.evidence import About
+from tests.findings.folders_made import IMAGES, Judged, Made, make_run, right
+
+CLEAN = About("student", "clean")
+ATTACKED = About("student", "pgd:steps=5")
+WEIGHT = About("student", "parameters")
+MakeGroup = Callable[[Sequence[Made]], Group]
+
+
+@pytest.fixture
+def group(tmp_path: Path) -> MakeGroup:
+    """Make a group of runs in a folder of its own."""
+
+    def make(runs: Sequence[Made]) -> Group:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for run in runs:
+            make_run(folder / str(run.seed), run)
+        (found,) = collect([folder]).groups
+        return found
+
+    return make
+
+
+# -- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("student clean", CLEAN),
+        ("teacher pgd:steps=5", About("teacher", "pgd:steps=5")),
+        ("  student   certified by convex ", About("student", "certified by convex")),
+        ("student nonzero", About("student", "nonzero")),
+    ],
+)
+def test_a_figure_is_named_by_its_model_and_what_was_measured(text: str, about: About) -> None:
+    assert parse_about(text) == about
+
+
+@pytest.mark.parametrize("text", ["", "student", "student ", "clean", "pupil clean", "Student clean"])
+def test_what_names_no_figure_is_refused(text: str) -> None:
+    with pytest.raises(RequestError, match=r"Cannot read the figure `.*`: write `teacher` or `student`, then `clean`"):
+        parse_about(text)
+
+
+# -- of a run ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_figure_of_a_run_is_there_the_teachers_first() -> None:
+    measured = {"pgd:steps=5": (right(20), right(10))}
+    report = Made(attacked=measured, certified={"convex": (right(4), right(2))}, parameters=60).report
+    found = figures(report)
+    whats = ["clean", "pgd:steps=5", "certified by convex", "parameters", "nonzero", "bytes"]
+    assert list(found) == [About("teacher", what) for what in whats] + [About("student", what) for what in whats]
+    assert all(figure.about == about for about, figure in found.items())
+    values = {about.what: found[about].value for about in found if about.role == "student"}
+    assert values == {
+        "clean": 30 / IMAGES,
+        "pgd:steps=5": 10 / IMAGES,
+        "certified by convex": 2 / IMAGES,
+        "parameters": 60,
+        "nonzero": 60,
+        "bytes": 240,
+    }
+    assert [found[about].sort for about in found][:6] == ["accuracy"] * 3 + ["size"] * 3
+    assert found[ATTACKED].measured == report.student.attacked["pgd:steps=5"]
+
+
+def test_an_attack_and_a_certifier_of_one_name_are_two_figures() -> None:
+    both = {"box": (right(1), right(2))}
+    assert len(figures(Made(attacked=both, certified=both).report)) == 2 * (3 + 3)
+
+
+def test_what_was_not_measured_is_missing(group: MakeGroup) -> None:
+    found = group([Made()])
+    assert figure_of(found.first, ATTACKED) is None
+    assert estimate_of(found, ATTACKED) is None
+
+
+def test_an_estimate_of_one_seed_is_that_of_its_images(group: MakeGroup) -> None:
+    found = estimate_of(group([Made(student=right(30))]), CLEAN)
+    assert found == estimate([0.75], IMAGES)
+
+
+def test_an_estimate_of_several_seeds_is_that_of_their_figures(group: MakeGroup) -> None:
+    runs = group([Made(seed=seed, student=right(count)) for seed, count in enumerate((30, 31, 35))])
+    assert estimate_of(runs, CLEAN) == estimate([30 / IMAGES, 31 / IMAGES, 35 / IMAGES], IMAGES)
+
+
+def test_an_estimate_of_a_size_rests_on_no_image(group: MakeGroup) -> None:
+    found = estimate_of(group([Made()]), WEIGHT)
+    assert found == estimate([50.0], 0)
+
+
+def test_there_is_no_estimate_where_a_seed_lacks_the_figure(group: MakeGroup) -> None:
+    runs = [Made(attacked={"pgd:steps=5": (right(3), right(2))}), Made(seed=1)]
+    assert estimate_of(group(runs), ATTACKED) is None
+    assert compare(group(runs), group(runs), ATTACKED) is None
+
+
+# -- of two groups ----------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_equal_seeds_are_pairs(group: MakeGroup) -> None:
+    first, second = (group([Made(seed=seed) for seed in seeds]) for seeds in ((1, 2, 4), (2, 3, 4)))
+    assert [(run.report.seed, twin.report.seed) for run, twin in paired(first, second)] == [(2, 2), (4, 4)]
+    assert [run.path for run, _ in paired(first, second)] == [run.path for run in first.runs[1:]]
+
+
+def random_judgements(seed: int) -> Judged:
+    return np.random.default_rng(seed).random(IMAGES) < 0.6
+
+
+def test_judgements_of_the_same_images_are_compared_one_by_one(group: MakeGroup) -> None:
+    mine, theirs = [random_judgements(1), random_judgements(2)], [random_judgements(3), random_judgements(4)]
+    first, second = (group([Made(seed=seed, student=side[seed]) for seed in (0, 1)]) for side in (mine, theirs))
+    assert compare(first, second, CLEAN) == compare_images(np.stack(mine), np.stack(theirs))
+
+
+def test_two_figures_of_one_group_can_be_compared(group: MakeGroup) -> None:
+    runs = group([Made(student=right(30), attacked={"pgd:steps=5": (right(9), right(12))})])
+    assert compare(runs, runs, CLEAN, ATTACKED) == compare_images(right(30)[None], right(12)[None])
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs"),
+    [(None, "a"), ("a", None), (None, None), ("a", "b")],
+    ids=["first unknown", "second unknown", "both unknown", "others"],
+)
+def test_without_the_same_images_only_counts_are_compared(
+    group: MakeGroup, mine: str | None, theirs: str | None
+) -> None:
+    first, second = group([Made(student=right(30), images=mine)]), group([Made(student=right(20), images=theirs)])
+    assert compare(first, second, CLEAN) == compare_proportions([Accuracy(30, IMAGES)], [Accuracy(20, IMAGES)])
+
+
+def test_images_that_change_from_seed_to_seed_are_not_stacked(group: MakeGroup) -> None:
+    """Each pair saw the same images, but the k-th image of one seed is another one than that of the next."""
+    runs = [Made(seed=seed, student=right(30), images=f"images {seed}") for seed in (0, 1)]
+    others = [Made(seed=seed, student=right(20), images=f"images {seed}") for seed in (0, 1)]
+    first, second = group(runs), group(others)
+    assert judgements(paired(first, second), CLEAN, CLEAN) is None
+    counts = compare_proportions([Accuracy(30, IMAGES)] * 2, [Accuracy(20, IMAGES)] * 2)
+    assert compare(first, second, CLEAN) == counts
+
+
+def test_numbers_of_images_that_do_not_match_are_not_stacked(group: MakeGroup) -> None:
+    first, second = group([Made(student=right(3, 10))]), group([Made(student=right(3, 12))])
+    assert compare(first, second, CLEAN) == compare_proportions([Accuracy(3, 10)], [Accuracy(3, 12)])
+
+
+def test_who_asks_for_counts_only_gets_their_wider_interval(group: MakeGroup) -> None:
+    first, second = group([Made(student=right(30))]), group([Made(student=right(28))])
+    found, by_image = compare(first, second, CLEAN, by_image=False), compare(first, second, CLEAN)
+    assert found == compare_proportions([Accuracy(30, IMAGES)], [Accuracy(28, IMAGES)])
+    assert found is not None
+    assert by_image is not None
+    assert not found.beyond_noise
+    assert found.high - found.low > by_image.high - by_image.low
+
+
+def test_sizes_are_compared_as_they_are(group: MakeGroup) -> None:
+    first, second = group([Made(parameters=70)]), group([Made(parameters=50)])
+    assert compare(first, second, WEIGHT) == compare_values([70], [50])
+
+
+def test_there_is_nothing_to_compare_without_a_common_seed(group: MakeGroup) -> None:
+    assert compare(group([Made(seed=0)]), group([Made(seed=1)]), CLEAN) is None
+    assert compare_pairs([], CLEAN) is None
+
+
+def test_whether_the_images_were_the_same_is_known_or_not(group: MakeGroup) -> None:
+    def said(first: str | None, second: str | None) -> bool | None:
+        return same_images(paired(group([Made(images=first)]), group([Made(images=second)])))
+
+    assert said("a", "a") is True
+    assert said("a", "b") is False
+    assert said("a", None) is None

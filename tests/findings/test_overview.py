@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+
+from rcframe.findings.folders import collect
+from rcframe.findings.overview import overview, percent
+from rcframe.findings.statistics import Estimate
+from rcframe.findings.tables import Table
+from tests.findings.folders_made import Made, make_matrix, make_run, make_unfinished, right, row
+
+
+def cell(table: Table, run: str, column: str) -> str:
+    (found,) = [cells for cells in table.rows if cells[0] == run]
+    return found[table.columns.index(column)]
+
+
+def test_there_is_a_row_for_each_group_with_what_was_measured_and_weighed(tmp_path: Path) -> None:
+    attacked = {"fgsm": (right(20), right(10))}
+    make_run(tmp_path / "one", Made(attacked=attacked, parameters=1234, flags=("doubt", "more doubt")))
+    table = overview(collect([tmp_path / "one"]))
+    # Wilson's interval of 10 of 40, worked out by hand: (0.25 + 0.048) / 1.096 +- ...
+    assert cell(table, "one", "student fgsm") == "25.0 [14.2, 40.2]"
+    assert cell(table, "one", "teacher fgsm").startswith("50.0 [")
+    assert cell(table, "one", "n") == "40"
+    assert cell(table, "one", "seeds") == "1"
+    assert cell(table, "one", "student parameters") == "1,234"
+    assert cell(table, "one", "student bytes") == "4,936"
+    assert cell(table, "one", "warnings") == "2"
+    assert "remarks" not in table.columns
+
+
+def test_seeds_of_one_configuration_are_one_row(tmp_path: Path) -> None:
+    for seed, count in ((0, 30), (1, 32)):
+        make_run(tmp_path / str(seed), Made(seed=seed, student=right(count)))
+    table = overview(collect([tmp_path]))
+    assert len(table.rows) == 1
+    # Mean 77.5, half width 12.706 * 3.5355 / sqrt(2) = 31.8: the interval ends at 100.
+    assert table.rows[0][table.columns.index("student clean")] == "77.5 [45.7, 100.0]"
+
+
+def test_clean_stands_before_attacked_and_that_before_certified_the_teacher_first(tmp_path: Path) -> None:
+    both = (right(3), right(4))
+    make_run(tmp_path / "a", Made(attacked={"pgd": both}, certified={"convex": both}))
+    columns = overview(collect([tmp_path])).columns
+    assert columns[1:7] == (
+        "teacher clean",
+        "student clean",
+        "teacher pgd",
+        "student pgd",
+        "teacher certified by convex",
+        "student certified by convex",
+    )
+
+
+def test_what_only_some_groups_measured_is_missing_in_the_others(tmp_path: Path) -> None:
+    rows = [(row("a"), Made(attacked={"fgsm": (right(3), right(4))})), (row("b"), Made())]
+    table = overview(collect([make_matrix(tmp_path / "m", rows)]))
+    assert cell(table, "b", "student fgsm") == "-"
+
+
+def test_the_reason_of_a_failed_run_stands_in_its_row(tmp_path: Path) -> None:
+    failed = attrs.evolve(row("b"), status="failed", reason="out of memory")
+    second = attrs.evolve(row("a", 1), status="failed", reason="no space")
+    table = overview(collect([make_matrix(tmp_path / "m", [(row("a"), Made()), (second, None), (failed, None)])]))
+    assert cell(table, "b", "remarks") == "not finished: out of memory"
+    assert cell(table, "b", "student clean") == "-"
+    assert cell(table, "a", "remarks") == "not finished: no space"
+    assert cell(table, "a", "seeds") == "1"
+
+
+def test_stopped_runs_are_listed_too(tmp_path: Path) -> None:
+    make_run(tmp_path / "whole")
+    make_unfinished(tmp_path / "half")
+    assert "stopped" in cell(overview(collect([tmp_path])), "half", "remarks")
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        (None, "-"),
+        (Estimate(0.5, 0.25, 0.75, 1, 10), "50.0 [25.0, 75.0]"),
+        (Estimate(0.9, 0.7, 1.1, 2, 10), "90.0 [70.0, 100.0]"),
+        (Estimate(0.1, -0.2, 0.4, 2, 10), "10.0 [0.0, 40.0]"),
+    ],
+)
+def test_an_interval_ends_where_accuracies_do(found: Estimate | None, shown: str) -> None:
+    assert percent(found) == shown
