@@ -10,6 +10,7 @@ from .api import (
     Component as Component,
     Data as Data,
     DataSource as DataSource,
+    Engine as Engine,
     Model as Model,
     NeuronModel as NeuronModel,
     Norm as Norm,
@@ -50,13 +51,26 @@ from .evaluation.threat import (
     Threat as Threat,
     make_threat as make_threat,
 )
+from .findings.folders import (
+    Collection as Collection,
+    FoundRun as FoundRun,
+    Group as Group,
+    collect as collect,
+)
 from .hookspecs import (
     Spec as Spec,
     hookimpl as hookimpl,
 )
+from .jobs import (
+    Ended as Ended,
+    Job as Job,
+    Running as Running,
+    run_job as run_job,
+)
 from .library import (
     attack as attack,
     certifier as certifier,
+    matrix as matrix,
     neuron as neuron,
     pruner as pruner,
     repeat as repeat,

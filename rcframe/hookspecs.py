@@ -9,6 +9,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     import click
@@ -40,6 +41,14 @@ class Spec:
 @hookspec
 def rcframe_components() -> list[Spec]:  # type: ignore[empty-body]
     """Return the components of this plugin. Called once, before any torch import. Added in API 1.0."""
+
+
+@hookspec
+def rcframe_recipes() -> list[Traversable]:  # type: ignore[empty-body]
+    """Return the TOML files of the published tables that this plugin repeats, as `importlib.resources` finds them.
+
+    The name of a file, without its ending, is the name of the table. Added in API 1.2.
+    """
 
 
 @hookspec

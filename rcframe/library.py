@@ -21,6 +21,7 @@ from rcframe.registry import registry
 from rcframe.session.config import Chosen, make_config
 
 if TYPE_CHECKING:
+    from rcframe.findings.folders import Collection
     from rcframe.session.conduct import Conductor
     from rcframe.session.report import Report
     from rcframe.session.seeds import SeedsReport
@@ -82,6 +83,7 @@ def run(
     eps: float | str | None = None,
     norm: str | None = None,
     eval_size: int | None = None,
+    radii: int | None = None,
     seed: int | None = None,
     device: str | None = None,
     precision: str | None = None,
@@ -119,6 +121,35 @@ def resume(folder: str | Path, *, cache: bool = True, despite_changes: bool = Fa
     A run whose code or settings have changed meanwhile is refused, unless it is to go on `despite_changes`.
     """
     return _conductor(cache, despite_changes).resume(Path(folder)).result
+
+
+def matrix(
+    what: str | Path | Mapping[str, object],
+    *,
+    out: str | Path,
+    engine: str = "local",
+    seeds: int | None = None,
+    cache: bool = True,
+) -> Collection:
+    """Carry out many runs and return what they found; `what` is the file of a matrix, or what such a file holds.
+
+    The folder `out` is gone on with if it holds this matrix already. A run that fails does not stop the others; if
+    there is one, RunFailed says so at the end.
+    """
+    from rcframe.experiments.conduct import Request, carry_out
+    from rcframe.experiments.matrix import refuse_unless_done
+    from rcframe.experiments.matrix_file import parse_matrix, read_matrix_file
+    from rcframe.findings.folders import collect
+
+    folder = Path(out)
+    read = parse_matrix(what, folder.name, "The matrix") if isinstance(what, Mapping) else read_matrix_file(Path(what))
+    request = Request(
+        folder=folder, engine=engine, command=f"rcframe.matrix(out={str(out)!r})", seeds=seeds, share=cache, quiet=True
+    )
+    record = carry_out(read, request)
+    assert record is not None, "only a dry run has no record"
+    refuse_unless_done(record, folder)
+    return collect([folder])
 
 
 def _start(given: Mapping[str, object], out: str | Path | None, cache: bool) -> Report | SeedsReport:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import re
@@ -130,6 +131,11 @@ class Option:
 
 def options_of(cls: type) -> tuple[Option, ...]:
     """List the options of a component class in the order of declaration."""
+    return _read_options(cls)
+
+
+@functools.cache  # of thousands of planned runs, all ask for the same few classes
+def _read_options(cls: type) -> tuple[Option, ...]:
     found = []
     for field in attrs.fields(cls):
         if _HELP not in field.metadata:

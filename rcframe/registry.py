@@ -15,8 +15,9 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import PurePath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import attrs
 import pluggy
@@ -29,6 +30,7 @@ from rcframe.hookspecs import Spec
 from rcframe.options import build, values_of
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     import click
@@ -55,6 +57,16 @@ class Announced:
 
 
 @attrs.frozen
+class FoundRecipe:
+    """A published table that an installed plugin repeats."""
+
+    #: `plugin/table`.
+    name: str
+    file: Traversable
+    distribution: str
+
+
+@attrs.frozen
 class Plugin:
     """An installed distribution with what it announces, or the reason why it could not be loaded."""
 
@@ -75,6 +87,11 @@ class Plugin:
     def watches(self) -> bool:
         """Whether it is told about runs."""
         return not WATCHING.isdisjoint(self.hooks)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it brings recipes of published tables."""
+        return "rcframe_recipes" in self.hooks
 
 
 class Registry:
@@ -176,6 +193,18 @@ class Registry:
             count = "1 plugin" if len(broken) == 1 else f"{len(broken)} plugins"
             text += f" {count} failed to load ({listed(p.distribution for p in broken)}): see `rcframe plugins`."
         return text
+
+    def recipes(self) -> list[FoundRecipe]:
+        """List the published tables that plugins repeat, by name; a plugin that fails to say is passed over."""
+        found = []
+        for plugin, call in self.implementations("rcframe_recipes"):
+            try:
+                files = cast("list[Traversable]", call())
+                owner = plugin.distribution.removeprefix(f"{KERNEL}-")
+                found += [FoundRecipe(f"{owner}/{PurePath(f.name).stem}", f, plugin.distribution) for f in files]
+            except (Exception, SystemExit) as error:
+                _LOG.warning("`rcframe_recipes` of plugin `%s` failed: %s", plugin.distribution, _explain(error))
+        return sorted(found, key=lambda recipe: recipe.name)
 
     def load(self, kind: str, choice: Choice) -> type[Component]:
         """Import the class behind a choice."""

@@ -16,6 +16,7 @@ def test_the_hooks_and_what_each_is_told() -> None:
     taken = {name: list(inspect.signature(hook).parameters) for name, hook in HOOKS.items()}
     assert taken == {
         "rcframe_components": [],
+        "rcframe_recipes": [],
         "rcframe_commands": ["group"],
         "rcframe_run_started": ["session", "folder"],
         "rcframe_epoch_done": ["session", "stage", "epoch", "metrics"],

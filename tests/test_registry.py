@@ -667,3 +667,29 @@ def test_the_registry_is_made_once(install: Install) -> None:
     install("acme-one")
     assert registry() is registry()
     assert Registry([]).plugins == registry().plugins[:1]
+
+
+# -- recipes ----------------------------------------------------------------------------------------------------------
+
+REPEATS = """
+from pathlib import Path
+
+@hookimpl
+def rcframe_recipes():
+    return [Path("somewhere", name) for name in {names!r}]
+"""
+
+
+def test_recipes_are_named_after_their_plugin_and_file_and_sorted(install: Install) -> None:
+    install("rcframe-zeta", body=REPEATS.format(names=["table.2.toml", "a.toml"]))
+    install("acme-one", body=REPEATS.format(names=["table.toml"]))
+    install("acme-two", [spec()])
+    found = [recipe for recipe in registry().recipes() if str(recipe.file).startswith("somewhere")]
+    assert [(recipe.name, recipe.distribution, recipe.file.name) for recipe in found] == [
+        ("acme-one/table", "acme-one", "table.toml"),
+        ("zeta/a", "rcframe-zeta", "a.toml"),
+        ("zeta/table.2", "rcframe-zeta", "table.2.toml"),
+    ]
+    names = [recipe.name for recipe in registry().recipes()]
+    assert names == sorted(names)
+    assert [plugin(name).repeats for name in ("rcframe-zeta", "acme-one", "acme-two")] == [True, True, False]

@@ -16,11 +16,15 @@ from rich.console import Console
 from rcframe import __version__
 from rcframe.cli.cache import cache
 from rcframe.cli.check import check
+from rcframe.cli.compare import compare
 from rcframe.cli.data import data
 from rcframe.cli.import_weights import import_weights
+from rcframe.cli.matrix import matrix
 from rcframe.cli.new import new
 from rcframe.cli.origin import origin
 from rcframe.cli.plugins import info, plugins
+from rcframe.cli.report import report
+from rcframe.cli.reproduce import reproduce
 from rcframe.cli.run import run
 from rcframe.cli.watch import watch
 from rcframe.errors import RcframeError
@@ -63,7 +67,21 @@ def cli() -> None:
     """
 
 
-for _command in (run, plugins, info, check, new, data, import_weights, cache, watch):
+for _command in (
+    run,
+    matrix,
+    reproduce,
+    report,
+    compare,
+    plugins,
+    info,
+    check,
+    new,
+    data,
+    import_weights,
+    cache,
+    watch,
+):
     cli.add_command(_command)
 
 

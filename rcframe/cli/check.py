@@ -33,6 +33,7 @@ def check(distribution: str) -> None:
     if failed:
         raise CheckFailed(f"{failed} of {total} checks of `{distribution}` failed.")
     if not total:
-        console.print(f"`{distribution}` announces no component and watches no run: there is nothing to check.")
+        nothing = "announces no component, watches no run and brings no recipe: there is nothing to check."
+        console.print(f"`{distribution}` {nothing}", soft_wrap=True)
         return
     console.print(f"All {total} checks of `{distribution}` passed.")

@@ -13,6 +13,22 @@ else:
     _SpecString = click.ParamType  # click before 8.4 knows no type arguments
 
 
+class RecipeType(_SpecString):
+    """The name of a published table that an installed plugin repeats."""
+
+    name = "recipe"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """Show what is expected."""
+        return "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """Complete the names of recipes."""
+        from rcframe.registry import registry
+
+        return [CompletionItem(found.name) for found in registry().recipes() if found.name.startswith(incomplete)]
+
+
 class ComponentType(_SpecString):
     """A spec string of one kind of component."""
 

@@ -68,6 +68,7 @@ def _acts(plugin: Plugin) -> str:
     """Say what a plugin does by being installed, without anybody choosing it."""
     acts = ["watches runs"] if plugin.watches else []
     acts += ["adds commands"] if "rcframe_commands" in plugin.hooks else []
+    acts += ["repeats published tables"] if "rcframe_recipes" in plugin.hooks else []
     return " and ".join(acts)
 
 

@@ -33,11 +33,14 @@ _WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "qui
     ],
 )
 @click.option_panel(
-    "What is allowed, and what is measured", options=["--access", "--budget", "--eps", "--norm", "--eval-size"]
+    "What is allowed, and what is measured",
+    options=["--access", "--budget", "--eps", "--norm", "--eval-size", "--radii"],
 )
 @click.option_panel("Chance", options=["--seed", "--seeds", "--deterministic"])
 @click.option_panel("Machine", options=["--device", "--precision", "--threads", "--workers", "--data-root"])
-@click.option_panel("Going on and sharing", options=["--resume", "--despite-changes", "--checkpoint", "--no-cache"])
+@click.option_panel(
+    "Going on and sharing", options=["--resume", "--continue", "--despite-changes", "--checkpoint", "--no-cache"]
+)
 @click.option_panel("Output", options=["--out", "--format", "--quiet", "--help"])
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--data", type=ComponentType("data"), help="Data set (default digits).")
@@ -64,6 +67,7 @@ _WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "qui
 @click.option("--eps", help="Radius of attacks and certificates in pixels, such as 8/255 (default: the data set's).")
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="Norm of the radius (default linf).")
 @click.option("--eval-size", type=int, help="Test images to measure on (default 0: all).")
+@click.option("--radii", type=int, help="Test images whose certified radius is searched (default 0).")
 @click.option("--seed", type=int, help="Fixes everything random (default 0).")
 @click.option("--device", help="auto (default), cpu, cuda, cuda:1 or mps.")
 @click.option("--precision", help="Of training: fp32 (default), bf16, or fp16 on CUDA; measuring is always in fp32.")
@@ -74,6 +78,12 @@ _WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "qui
 @click.option("--workers", type=int, help="Processes that read training images ahead (default 0).")
 @click.option("--checkpoint", type=float, help="Seconds of work between checkpoints (default 5; 0: every batch).")
 @click.option("--no-cache", is_flag=True, help="Compute everything, and share nothing with other runs.")
+@click.option(
+    "--continue",
+    "go_on",
+    is_flag=True,
+    help="With --out: go on with the run if the folder holds it already, else start it.",
+)
 @click.option(
     "--resume", type=click.Path(path_type=Path), help="Go on with the run in this folder, as if it had not stopped."
 )
@@ -87,6 +97,7 @@ def run(
     /,
     config: Path | None,
     out: Path | None,
+    go_on: bool,
     resume: Path | None,
     no_cache: bool,
     despite_changes: bool,
@@ -103,7 +114,7 @@ def run(
 
     with uninterrupted():
         from rcframe.session.conduct import Conductor
-        from rcframe.session.config import make_config, read_config
+        from rcframe.session.config import config_of, make_config, read_config
         from rcframe.session.progress import make_display
         from rcframe.storage.cache import default_cache
 
@@ -115,14 +126,19 @@ def run(
         despite_changes=despite_changes,
     )
     given = {name: value for name, value in settings.items() if value is not None and value != ()}
-    if resume:
-        _refuse_settings(config)
-        with stop.listening():
+    if go_on and not out:
+        raise click.UsageError("--continue needs --out, the folder of the run.")
+    with stop.listening():
+        if resume:
+            _refuse_settings(config)
             outcome = conductor.resume(resume)
-    else:
-        base = make_config(read_config(config)) if config else None
-        with stop.listening():
-            outcome = conductor.start(make_config(given, base), command or "rcframe run", out, fresh=True)
+        else:
+            asked = make_config(given, config_of(read_config(config)) if config else None)
+            words = command or "rcframe run"
+            if go_on and out:
+                outcome = conductor.start_or_resume(asked, words, out)
+            else:
+                outcome = conductor.start(asked, words, out, fresh=True)
     if outcome.is_main:
         _show(outcome, style, quiet)
 
@@ -139,7 +155,8 @@ def _refuse_settings(config: Path | None) -> None:
 
     context = get_current_context()
     typed = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
-    names = [f"--{name.replace('_', '-')}" for name in typed if name not in _WITH_RESUME]
+    flags = {known.name: known.opts[0] for known in context.command.params}
+    names = [flags[name] for name in typed if name not in _WITH_RESUME]
     names += [f"`{config}`"] if config else []
     if names:
         raise RequestError(f"A resumed run keeps the settings it was started with: leave out {listed(names)}.")

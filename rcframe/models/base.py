@@ -25,6 +25,10 @@ class ZooModel(Model):
 
     width: float = option(default=1.0, help="Factor on every number of channels and hidden units.", check=more_than(0))
 
+    normalize: bool = option(
+        default=True, help="Whether the data set's mean and deviation are taken out of pixels first."
+    )
+
     #: The least height and width that the network makes sense for.
     smallest: ClassVar[int] = 4
 
@@ -33,14 +37,17 @@ class ZooModel(Model):
         """Return the network for normalised images of `shape`; its attribute `taps` names its depths."""
 
     def build(self, info: DataInfo) -> nn.Module:
-        """Return the network for a data set, with the data set's normalisation in front."""
+        """Return the network for a data set, with normalisation in front."""
         _, height, width = info.shape
         if min(height, width) < self.smallest:
             raise RequestError(
                 f"Model `{type(self).__name__}` needs images of at least {self.smallest}x{self.smallest} pixels, but "
                 f"those of `{info.name}` have {height}x{width}: choose larger images, or the model `mlp`."
             )
-        return Normalized(self.network(info.shape, len(info.classes)), info.mean, info.std)
+        network = self.network(info.shape, len(info.classes))
+        channels = info.shape[0]
+        mean, std = (info.mean, info.std) if self.normalize else ((0.0,) * channels, (1.0,) * channels)
+        return Normalized(network, mean, std)
 
     def scaled(self, count: int) -> int:
         """Return a number of channels or hidden units times `width`, at least one."""

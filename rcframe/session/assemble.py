@@ -105,8 +105,7 @@ class Assembly:
 
 def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute) -> Assembly:
     """Build the networks and check every part against every other, or refuse with the reason."""
-    _check_access(config, parts)
-    _check_norms(config, parts)
+    check_settings(config, parts)
     side = partial(Run, seed=config.seed, compute=compute, workers=config.workers, dataset=dataset)
     run = side(role="teacher", model=config.model)
     student_run = side(
@@ -120,6 +119,17 @@ def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute
         raise RequestError("Teacher and student are one module: the model's function must build a new one each time.")
     _check_support(config, parts, teacher, student, run)
     return Assembly(teacher_run=run, student_run=student_run, teacher=teacher, student=student)
+
+
+def check_settings(config: RunConfig, parts: Parts) -> None:
+    """Check what can be checked without data and networks: access, norm and radius."""
+    _check_access(config, parts)
+    _check_norms(config, parts)
+    if config.radii and not config.certifiers:
+        raise RequestError(
+            f"Certified radii of {config.radii} images are asked for, but there is no certifier: name one, for example "
+            f"--certifier convex, or leave out --radii."
+        )
 
 
 def _check_access(config: RunConfig, parts: Parts) -> None:
@@ -211,5 +221,5 @@ def _alternatives(refusal: Refusal, config: RunConfig) -> Iterator[tuple[str, Ru
     if config.pruners:
         yield "the same without --pruner", attrs.evolve(config, pruners=())
     yield "--student plain", attrs.evolve(config, students=(Choice("plain"),))
-    yield "the same without --certifier", attrs.evolve(config, certifiers=())
+    yield "the same without --certifier", attrs.evolve(config, certifiers=(), radii=0)
     yield "the same without --attack", attrs.evolve(config, attacks=())

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import cast
 
 import attrs
 
 from rcframe.errors import RequestError, listed
 from rcframe.files import write_text
-from rcframe.session.config import RunConfig, as_typed, edited, make_config, read_config
-from rcframe.session.folder import RunFolder, create_folder, fresh_folder, open_folder
+from rcframe.session.assemble import build_parts
+from rcframe.session.config import FREE, PARTS, SETTINGS, RunConfig, config_of, edited, read_config
+from rcframe.session.folder import RunFolder, Taken, create_folder, fresh_folder, open_folder
 from rcframe.session.report import Report
 from rcframe.session.results import Result, read_result
 from rcframe.session.seeds import SeedsReport
 from rcframe.session.session import Session, carry_out, prepare_session
 from rcframe.session.stopping import Stop
 from rcframe.storage.cache import Cache
+from rcframe.storage.locks import Busy, locked
 from rcframe.training.monitor import Monitor
+
+#: What stands in a configuration for whatever the machine, or the data, suggests.
+_LEFT_OPEN = {"device": "auto", "threads": None, "eps": None}
 
 
 @attrs.frozen
@@ -54,6 +59,25 @@ class Conductor:
 
         return self._follow(session, session.compute.from_main(make))
 
+    def start_or_resume(self, config: RunConfig, command: str, out: Path) -> Outcome:
+        """Start a run that writes to `out`, or go on with it if it is there; wait while another process is at it."""
+        if not out.exists():
+            # Another process may create the folder first, or begin to work in it before this one does.
+            with contextlib.suppress(Taken, Busy):
+                return self.start(config, command, out)
+        folder = open_folder(out)
+        begun, _ = _begun(folder, read_config(folder.config))
+        if different := _differing(config, begun):
+            raise RequestError(
+                f"`{out}` holds another run than this one: they differ in {listed(different)}. Choose another folder "
+                f"with --out."
+            )
+        while True:
+            with locked(folder.lock, lambda: self.display.said(f"another process works in {out}; waiting for it")):
+                pass
+            with contextlib.suppress(Busy):
+                return self.resume(out)
+
     def resume(self, path: Path) -> Outcome:
         """Go on with the run in a folder; one that is finished is only read."""
         folder = open_folder(path)
@@ -63,7 +87,7 @@ class Conductor:
         changed = edited(document)
         if changed:
             self._refuse_edited(folder, document, changed)
-        session = prepare_session(*_begun(folder, document, changed))
+        session = prepare_session(*_begun(folder, document))
         return self._follow(session, folder, changed)
 
     def _refuse_edited(self, folder: RunFolder, document: Mapping[str, object], changed: Sequence[str]) -> None:
@@ -138,15 +162,32 @@ def _finished(folder: RunFolder) -> Result:
     return result
 
 
-def _begun(folder: RunFolder, document: Mapping[str, object], changed: Sequence[str]) -> tuple[RunConfig, str]:
+def _begun(folder: RunFolder, document: Mapping[str, object]) -> tuple[RunConfig, str]:
     """Return the configuration and the command of a run that has begun."""
+    if "typed" not in document:
+        raise _unlike_written(folder)
     try:
-        typed = cast("dict[str, list[str]]", document["typed"])
-        words = {key: texts for key, texts in typed.items() if not {key, "typed"}.intersection(changed)}
-        config = as_typed(make_config(document), words)
+        return config_of(document), str(document.get("command", "rcframe run"))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
-        raise RequestError(
-            f"`{folder.config}` is not as the run wrote it, so the run cannot go on. Undo the changes, or start a new "
-            f"run from it: rcframe run {folder.config}"
-        ) from error
-    return config, str(document.get("command", "rcframe run"))
+        raise _unlike_written(folder) from error
+
+
+def _unlike_written(folder: RunFolder) -> RequestError:
+    return RequestError(
+        f"`{folder.config}` is not as the run wrote it, so the run cannot go on. Undo the changes, or start a new "
+        f"run from it: rcframe run {folder.config}"
+    )
+
+
+def _differing(asked: RunConfig, begun: RunConfig) -> list[str]:
+    """Name the settings in which a run that has begun is not what is asked for now.
+
+    What is left to the machine or the data now, such as the device, may have become anything.
+    """
+    mine, theirs = build_parts(asked).by_setting(), build_parts(begun).by_setting()
+    left_open = {name for name, default in _LEFT_OPEN.items() if getattr(asked, name) == default}
+    plain = [name for name in SETTINGS if name not in {*PARTS, *FREE, *left_open}]
+    return [
+        *(name for name in PARTS if mine[name] != theirs[name]),
+        *(name for name in plain if getattr(asked, name) != getattr(begun, name)),
+    ]

@@ -17,7 +17,7 @@ from rcframe.access import parse_access
 from rcframe.api import Component, Norm, Precision
 from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.errors import RequestError, listed, nearest
-from rcframe.options import Number, Value, values_of
+from rcframe.options import Number, Value, options_of, values_of
 from rcframe.registry import registry
 
 #: What a user may write for one component: a spec string, a table with `name`, a choice, or a component itself.
@@ -50,6 +50,8 @@ class RunConfig:
     norm: Norm = "linf"
     #: Test images that are evaluated, 0 for all.
     eval_size: int = 0
+    #: How many of them have their certified radius searched.
+    radii: int = 0
     seed: int = 0
     device: str = "auto"
     #: Processor threads; None takes one for small images and torch's own choice for others.
@@ -70,34 +72,37 @@ class RunConfig:
 #: The part of `RunConfig` each kind fills, and whether it holds one component or several.
 _ONE = {"data": "data", "model": "model", "student_model": "model", "teacher": "teacher", "neuron": "neuron"}
 _MANY = {"student": "students", "pruner": "pruners", "attack": "attacks", "certifier": "certifiers"}
-_COUNTS = ("seed", "seeds", "eval_size", "budget", "threads", "workers")
+_COUNTS = ("seed", "seeds", "eval_size", "radii", "budget", "threads", "workers")
 _TEXTS = ("access", "norm", "device", "precision", "data_root")
 _SWITCHES = ("deterministic",)
 _SECONDS = ("checkpoint",)
-_PLAIN = (*_TEXTS, "eps", *_COUNTS, *_SWITCHES, *_SECONDS)
+#: Settings of a run that are no components.
+PLAIN = (*_TEXTS, "eps", *_COUNTS, *_SWITCHES, *_SECONDS)
+#: The settings of a run that name its parts, and every setting, as they are called in a `run.toml`.
+PARTS = (*_ONE, *_MANY)
+SETTINGS = (*PARTS, *PLAIN)
 #: Written by a run for the reader; ignored when the file is run again.
-_INFORMATION = ("format", "command", "typed", "as_begun", "versions", "environment")
+INFORMATION = ("format", "command", "typed", "as_begun", "versions", "environment")
 #: What a run that goes on may do otherwise: no result depends on it.
-_FREE = ("data_root", "workers", "checkpoint")
+FREE = ("data_root", "workers", "checkpoint")
 _FORMAT = 1
 
 
 def make_config(given: Mapping[str, object], base: RunConfig | None = None) -> RunConfig:
     """Build a configuration from user input; what is None or missing keeps the value of `base`."""
-    known = [*_ONE, *_MANY, *_PLAIN]
     changes: dict[str, object] = {}
     for key, value in given.items():
-        if key in _INFORMATION or value is None:
+        if key in INFORMATION or value is None:
             continue
         if key in _ONE:
             changes[key] = as_choice(cast(Chosen, value), _ONE[key])
         elif key in _MANY:
             several = value if isinstance(value, list | tuple) else [value]
             changes[_MANY[key]] = tuple(as_choice(cast(Chosen, item), key) for item in several)
-        elif key in _PLAIN:
+        elif key in PLAIN:
             changes[key] = _plain(key, value)
         else:
-            raise RequestError(f"A run has no setting `{key}`.{nearest(key, known)} Settings: {listed(known)}.")
+            raise RequestError(f"A run has no setting `{key}`.{nearest(key, SETTINGS)} Settings: {listed(SETTINGS)}.")
     config = attrs.evolve(base or RunConfig(), **cast("dict[str, Any]", changes))  # each was checked above
     if not config.students:
         raise RequestError("A run needs a student; name one, for example `plain`.")
@@ -200,6 +205,16 @@ def as_typed(config: RunConfig, words: Mapping[str, Sequence[str]]) -> RunConfig
     return attrs.evolve(config, **changes)
 
 
+def config_of(document: Mapping[str, object]) -> RunConfig:
+    """Build the configuration of a `run.toml` that was read; parts that were not edited keep the names they had."""
+    changed = edited(document)
+    typed = document.get("typed")
+    # Without digests nobody can say which parts still deserve their names.
+    words = typed if isinstance(typed, Mapping) and isinstance(document.get("as_begun"), Mapping) else {}
+    kept = {key: texts for key, texts in words.items() if not {key, "typed"}.intersection(changed)}
+    return as_typed(make_config(document), kept)
+
+
 def read_config(path: Path) -> dict[str, object]:
     """Read a `run.toml`."""
     try:
@@ -219,7 +234,7 @@ def write_config(config: RunConfig, components: Mapping[str, Sequence[Component]
     document = tomlkit.document()
     document.add(tomlkit.comment("Repeat this run with: rcframe run run.toml"))
     document.add("format", _FORMAT)
-    for key in _PLAIN:
+    for key in PLAIN:
         value = getattr(config, key)
         if value is not None:
             document.add(key, str(value) if isinstance(value, Number) else value)
@@ -248,7 +263,7 @@ def edited(document: Mapping[str, object]) -> tuple[str, ...]:
 
 def _digests(document: Mapping[str, object]) -> dict[str, str]:
     """Digest every setting that a result, or its name, may depend on."""
-    aside = {*_INFORMATION, *_FREE} - {"typed"}
+    aside = {*INFORMATION, *FREE} - {"typed"}
     settings = {key: value for key, value in document.items() if key not in aside}
     return {key: hashlib.sha256(json.dumps(value).encode()).hexdigest()[:8] for key, value in settings.items()}
 
@@ -268,3 +283,31 @@ def to_toml(value: Value) -> object:
     if value is None:
         return "none"
     return str(value) if isinstance(value, Number) else value
+
+
+def set_option(config: RunConfig, part: str, option: str, value: object) -> RunConfig:
+    """Set an option of a part, such as `temperature` of `student`, in every phase or method there that has it."""
+    kind = _ONE.get(part, part)
+    if part not in _ONE and part not in _MANY:
+        raise RequestError(
+            f"`{part}.{option}` is no option: a run has no part `{part}`.{nearest(part, [*_ONE, *_MANY])} "
+            f"Parts: {listed([*_ONE, *_MANY])}."
+        )
+    chosen = getattr(config, _MANY.get(part, part))
+    if part == "student_model" and chosen is None:
+        chosen = config.model
+    choices = chosen if part in _MANY else (chosen,) if chosen else ()
+    known = [[found.name for found in options_of(registry().load(kind, choice))] for choice in choices]
+    if not any(option in names for names in known):
+        there = "; ".join(f"`{choice.name}` has {listed(names)}" for choice, names in zip(choices, known, strict=True))
+        every = [name for names in known for name in names]
+        raise RequestError(
+            f"`{part}.{option}` sets nothing: no {kind} of this run has the option `{option}`."
+            f"{nearest(option, every)} {there or f'There is no {kind}'}."
+        )
+    changed = tuple(
+        attrs.evolve(choice, options={**choice.options, option: value}, text="") if option in names else choice
+        for choice, names in zip(choices, known, strict=True)
+    )
+    change: dict[str, Any] = {_MANY[part]: changed} if part in _MANY else {part: changed[0]}
+    return attrs.evolve(config, **change)

@@ -20,6 +20,7 @@ from rcframe.errors import RequestError, RunFailed
 from rcframe.files import write_text
 from rcframe.networks.weights import Architecture, save_network
 from rcframe.session.config import RunConfig, typed, write_config
+from rcframe.session.evidence import Evidence, write_evidence
 from rcframe.session.layout import RunFiles, refuse_unless_begun
 from rcframe.session.report import Report
 from rcframe.session.versions import versions_used
@@ -57,8 +58,9 @@ class RunFolder(RunFiles):
         """Save the student's weights."""
         save_network(self.path / "student.safetensors", module, architecture)
 
-    def finish(self, report: Report) -> None:
-        """Write `report.json`, after which nothing is left to go on with."""
+    def finish(self, report: Report, evidence: Evidence) -> None:
+        """Write what came out, `report.json` last: once it is there, nothing is left to go on with."""
+        write_evidence(self.evidence, evidence)
         write_text(self.report, report.to_json())
         self.clear()
 
@@ -67,15 +69,19 @@ class RunFolder(RunFiles):
         shutil.rmtree(self.progress, ignore_errors=True)
 
 
+class Taken(RequestError):
+    """The folder for a new run is there already."""
+
+
 def create_folder(path: Path, session: Session) -> RunFolder:
     """Create the folder of a new run; one that exists already is refused, so that no run overwrites another."""
     if path.exists():
-        raise RequestError(
+        raise Taken(
             f"The output folder `{path}` exists already. Choose another with --out, remove it, or go on with the run "
             f"in it: rcframe run --resume {path}"
         )
     if not _place(path, describe(session)):
-        raise RequestError(f"The output folder `{path}` was created by somebody else just now.")
+        raise Taken(f"The output folder `{path}` was created by somebody else just now.")
     return RunFolder(path)
 
 

@@ -19,19 +19,19 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rcframe.errors import RequestError, listed, nearest
 from rcframe.registry import Plugin, registry
-from rcframe.testing.subject import Check, Subject, Watcher
+from rcframe.testing.subject import Check, Recipes, Subject, Watcher
 
 if TYPE_CHECKING:
     from rcframe.registry import Registry
 
-__all__ = ["Check", "Subject", "Watcher", "checks_of", "parametrize_checks"]
+__all__ = ["Check", "Recipes", "Subject", "Watcher", "checks_of", "parametrize_checks"]
 
 F = TypeVar("F", bound=Callable[..., object])
 
 
 def checks_of(distribution: str) -> Iterator[Check]:
-    """Yield every check that applies to an installed plugin: to its components, and to its watching of runs."""
-    from rcframe.testing.suite import CHECKS, WATCHER_CHECKS
+    """Yield every check that applies to an installed plugin: to its components, its watching of runs, its recipes."""
+    from rcframe.testing.suite import CHECKS, RECIPE_CHECKS, WATCHER_CHECKS
 
     plugin = _find(registry(), distribution)
     if plugin.error:
@@ -44,6 +44,10 @@ def checks_of(distribution: str) -> Iterator[Check]:
         watcher = Watcher(plugin.distribution, plugin.module)
         for promise in WATCHER_CHECKS:
             yield Check(_name_of(promise), f"watcher {plugin.distribution}", functools.partial(promise, watcher))
+    if plugin.repeats:
+        recipes = Recipes(plugin.distribution, plugin.module)
+        for held in RECIPE_CHECKS:
+            yield Check(_name_of(held), f"recipes {plugin.distribution}", functools.partial(held, recipes))
 
 
 def _name_of(function: Callable[..., None]) -> str:

@@ -1,4 +1,4 @@
-"""What is checked: an announced component, or a plugin that is told about runs, and one promise about it."""
+"""What is checked: an announced component, a plugin that is told about runs, or recipes, and one promise about it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rcframe.api import Component
 from rcframe.choice import Choice
 from rcframe.hookspecs import Spec
 from rcframe.options import options_of
-from rcframe.registry import registry
+from rcframe.registry import FoundRecipe, registry
 
 #: Options that make a check cheap, where a component has them.
 _CHEAP: dict[str, object] = {"epochs": 2, "batch_size": 16, "finetune": 1}
@@ -50,6 +50,19 @@ class Watcher:
         for plugin, call in registry().implementations(hook, **arguments):
             if plugin.distribution == self.distribution:
                 call()
+
+
+@attrs.frozen
+class Recipes:
+    """The recipes of a plugin under check."""
+
+    distribution: str
+    module: str
+
+    @property
+    def found(self) -> list[FoundRecipe]:
+        """The recipes, as far as the plugin can name them."""
+        return [recipe for recipe in registry().recipes() if recipe.distribution == self.distribution]
 
 
 @attrs.frozen

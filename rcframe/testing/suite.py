@@ -1,17 +1,19 @@
-"""Which checks apply to which kind, and to plugins that watch runs."""
+"""Which checks apply to which kind, to plugins that watch runs, and to recipes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from rcframe.testing import (
+    engine_promises as engine,
     material_promises as material,
     method_promises as method,
     promises as general,
+    recipe_promises as recipe,
     training_promises as training,
     watcher_promises as watcher,
 )
-from rcframe.testing.subject import Subject, Watcher
+from rcframe.testing.subject import Recipes, Subject, Watcher
 
 CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
     "any": (
@@ -61,6 +63,13 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         method.check_certifier_refuses_unknown_layers,
         method.check_certifier_leaves_the_model_alone,
     ),
+    "engine": (
+        engine.check_engine_ends_every_job_once,
+        engine.check_engine_reports_a_job_that_fails,
+        engine.check_engine_bears_a_job_that_is_killed,
+        engine.check_engine_gives_a_job_what_it_asks_for,
+        engine.check_engine_stops_when_interrupted,
+    ),
 }
 
 #: What a plugin that is told about runs promises, whatever else it brings.
@@ -71,4 +80,13 @@ WATCHER_CHECKS: tuple[Callable[[Watcher], None], ...] = (
     watcher.check_watcher_bears_a_run_that_stops,
     watcher.check_watcher_keeps_runs_apart,
     watcher.check_watcher_bears_a_run_that_goes_on,
+)
+
+#: What a plugin promises of the published tables that it repeats.
+RECIPE_CHECKS: tuple[Callable[[Recipes], None], ...] = (
+    recipe.check_recipes_are_announced,
+    recipe.check_recipes_parse,
+    recipe.check_recipes_can_be_planned,
+    recipe.check_recipes_name_what_they_need,
+    recipe.check_recipes_run_when_shortened,
 )

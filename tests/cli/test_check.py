@@ -78,7 +78,8 @@ def test_a_plugin_with_nothing_to_check_is_said_to_have_nothing(install: Install
     install("acme-more", source="from rcframe import hookimpl\n@hookimpl\ndef rcframe_commands():\n    pass\n")
     outcome = cli("check", "acme-more")
     assert (outcome.code, outcome.err) == (0, "")
-    assert outcome.out == "`acme-more` announces no component and watches no run: there is nothing to check.\n"
+    nothing = "announces no component, watches no run and brings no recipe: there is nothing to check."
+    assert outcome.out == f"`acme-more` {nothing}\n"
 
 
 def test_an_unknown_plugin_is_answered_with_the_nearest_and_the_installed(cli: Command) -> None:

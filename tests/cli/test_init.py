@@ -64,10 +64,10 @@ def test_every_option_says_what_it_does(path: str) -> None:
 
 
 def test_every_setting_of_a_run_is_an_option() -> None:
-    from rcframe.session.config import _MANY, _ONE, _PLAIN
+    from rcframe.session.config import SETTINGS
 
     known = {path.removeprefix("rcframe run ") for path in OPTIONS if path.startswith("rcframe run ")}
-    assert {f"--{name.replace('_', '-')}" for name in (*_ONE, *_MANY, *_PLAIN)} <= known
+    assert {f"--{name.replace('_', '-')}" for name in SETTINGS} <= known
 
 
 # -- without torch, with many plugins ---------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from hypothesis import given, strategies as st
 from torch import nn
 
+from rcframe.data.images import DataInfo
 from rcframe.models.base import Shape, ZooModel
 from rcframe.options import build, component, options_of, values_of
 
@@ -32,9 +34,24 @@ def test_scaled_is_the_nearest_whole_number(width: float, count: int) -> None:
     assert scaled == 1 or abs(scaled - width * count) <= 0.5
 
 
-def test_width_is_an_option_of_every_subclass() -> None:
-    assert [option.name for option in options_of(Flat)] == ["width"]
-    assert values_of(build(Flat, {"width": "1/2"}, "flat")) == {"width": 0.5}
+def test_width_and_normalisation_are_options_of_every_subclass() -> None:
+    assert [option.name for option in options_of(Flat)] == ["width", "normalize"]
+    assert values_of(build(Flat, {"width": "1/2"}, "flat")) == {"width": 0.5, "normalize": True}
+
+
+def test_without_normalisation_the_network_sees_pixels_as_they_are() -> None:
+    info = DataInfo("two", (2, 4, 4), ("a", "b"), mean=(0.3, 0.6), std=(0.5, 0.2))
+    x = torch.rand(3, 2, 4, 4)
+    assert torch.equal(seen_by_the_network(Flat(normalize=False).build(info), x), x)
+    shifted = (x - torch.tensor([0.3, 0.6]).view(2, 1, 1)) / torch.tensor([0.5, 0.2]).view(2, 1, 1)
+    assert torch.allclose(seen_by_the_network(Flat().build(info), x), shifted)
+
+
+def seen_by_the_network(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    seen: list[torch.Tensor] = []
+    model.get_submodule("net").register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    model(x)
+    return seen[0]
 
 
 def test_without_a_network_there_is_no_model() -> None:

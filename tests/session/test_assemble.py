@@ -161,6 +161,17 @@ def test_a_radius_that_makes_no_sense_in_its_norm_is_refused() -> None:
         assembled(config_of(eps="3", norm="linf"))
 
 
+def test_radii_without_a_certifier_are_refused() -> None:
+    with pytest.raises(RequestError, match="radii of 5 images are asked for, but there is no certifier: name one"):
+        assembled(config_of(radii=5))
+    assembled(config_of(radii=5, certifier="convex"))
+
+
+def test_a_certifier_that_cannot_be_is_left_out_together_with_its_radii() -> None:
+    config = config_of(model="resnet18", certifier="convex", radii=5)
+    assert suggestion(config) in ("--model convnet --student-model convnet", "the same without --certifier")
+
+
 def test_both_sides_get_their_own_network() -> None:
     found = assembled(config_of(student_model="mlp:hidden=4+4", seed=3))
     assert (found.teacher_run.role, found.student_run.role) == ("teacher", "student")

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import BaseFileLock, FileLock
 
 from rcframe.errors import RequestError
 from rcframe.networks.weights import read_weights
+from rcframe.session import conduct
 from rcframe.session.conduct import Conductor
 from rcframe.session.config import make_config
+from rcframe.session.evidence import read_evidence
+from rcframe.session.folder import RunFolder, create_folder
 from rcframe.session.metrics import read_metrics
 from rcframe.session.report import Report
 from rcframe.session.seeds import SeedsReport
+from rcframe.session.session import Session
 from rcframe.session.stopping import Interrupted, Stop
+from rcframe.storage import locks
 from rcframe.storage.cache import Cache
 from rcframe.training.monitor import Monitor
 from rcframe.training.stage import Stage
@@ -82,7 +88,8 @@ def figures(report: Report | SeedsReport) -> Mapping[str, object]:
 
 
 def same(one: Path, other: Path) -> None:
-    """Hold that two folders have equal weights and curves."""
+    """Hold that two folders have equal weights, curves and evidence."""
+    assert (one / "evidence.safetensors").read_bytes() == (other / "evidence.safetensors").read_bytes()
     for role in ("teacher", "student"):
         first, second = (read_weights(folder / f"{role}.safetensors") for folder in (one, other))
         assert first.keys() == second.keys()
@@ -167,6 +174,27 @@ def test_a_stopped_run_goes_on_to_the_same_end(after: int, tmp_path: Path, undis
     assert not (out / "progress").exists()
 
 
+@pytest.mark.parametrize("after", [19, 23, 28, 40], ids=lambda after: f"{after}")
+def test_a_run_stopped_in_its_search_for_radii_goes_on_to_the_same_end(after: int, tmp_path: Path) -> None:
+    settings = {"certifier": "convex", "radii": 6}
+    whole = started(tmp_path / "whole", **settings)
+    out = tmp_path / "out"
+    stopped(out, after, **settings)
+    assert any("radii" in path.name for path in (out / "progress").iterdir())
+    told = Told()
+    assert figures(Conductor(display=told).resume(out).result) == figures(whole)
+    same(out, tmp_path / "whole")
+
+
+def test_evidence_of_a_spiking_run_that_went_on_is_the_same(tmp_path: Path) -> None:
+    settings = {"model": "mlp:hidden=4", "neuron": "lif:steps=2", "student": "kd:epochs=1,batch_size=8"}
+    started(tmp_path / "whole", **settings)
+    stopped(tmp_path / "out", 13, **settings)
+    Conductor().resume(tmp_path / "out")
+    same(tmp_path / "out", tmp_path / "whole")
+    assert read_evidence(tmp_path / "out" / "evidence.safetensors").spikes["student"]
+
+
 class AfterOneBatch(Told):
     """Asks the run to stop after its next batch of training."""
 
@@ -238,6 +266,135 @@ def test_a_configuration_that_was_edited_is_no_run_to_go_on_with(edit: Any, tmp_
 def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"has no `run\.toml`, so no run has begun in it"):
         Conductor().resume(tmp_path)
+
+
+# -- starting or going on, whichever it is ----------------------------------------------------------------------------
+
+
+def continued(out: Path, told: Told | None = None, **changes: Any) -> Report | SeedsReport:
+    conductor = Conductor(display=told or Told())
+    return conductor.start_or_resume(make_config({**TINY, **changes}), "another command", out).result
+
+
+def test_a_run_that_is_not_there_is_started(tmp_path: Path, undisturbed: tuple[Path, Report]) -> None:
+    told = Told()
+    report = continued(tmp_path / "below" / "out", told)
+    assert figures(report) == {**figures(undisturbed[1]), "command": "another command"}
+    assert told.batches == 15
+    same(tmp_path / "below" / "out", undisturbed[0])
+
+
+def test_a_run_that_was_stopped_is_gone_on_with(tmp_path: Path, undisturbed: tuple[Path, Report]) -> None:
+    stopped(tmp_path / "out", 7)
+    told = Told()
+    assert figures(continued(tmp_path / "out", told)) == figures(undisturbed[1])
+    assert told.batches == 15 - 7
+    same(tmp_path / "out", undisturbed[0])
+
+
+def test_a_run_that_is_finished_is_read(undisturbed: tuple[Path, Report]) -> None:
+    folder, report = undisturbed
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"}
+    told = Told()
+    # Another way to write the same run, and what the machine and the data would suggest anyway.
+    same_run: dict[str, Any] = {"student": "kd:batch_size=(8),epochs=2", "model": "mlp:hidden=4,width=1"}
+    same_run |= {"eps": "8/255", "device": "cpu", "workers": 1, "checkpoint": 3, "threads": 1}
+    for changes in ({}, same_run):
+        assert continued(folder, told, **changes).to_json() == report.to_json()
+    assert (told.trained, told.recalled, told.said_) == ([], [], [])
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name != ".lock"} == before
+
+
+def test_several_seeds_are_gone_on_with(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"teacher": "plain:epochs=1", "student": "plain:epochs=1", "seeds": 2}
+    found = continued(tmp_path / "out", **small)
+    assert isinstance(found, SeedsReport)
+    told = Told()
+    assert continued(tmp_path / "out", told, **small).to_json() == found.to_json()
+    assert told.trained == []
+    with pytest.raises(RequestError, match="they differ in seeds"):
+        continued(tmp_path / "out", **{**small, "seeds": 3})
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"seed": 1}, "seed"),
+        ({"student": "kd:epochs=3,batch_size=8"}, "student"),
+        ({"attack": "pgd:steps=3", "certifier": "convex", "model": "mlp:hidden=5"}, "model, student_model, attack, "),
+        ({"student_model": "mlp:hidden=5"}, "student_model"),
+        ({"teacher": "plain", "data": "glyphs:size=8,classes=3,train=25,test=12"}, "data, teacher"),
+        ({"pruner": "filters", "neuron": "lif"}, "neuron, pruner"),
+        ({"budget": 5, "eval_size": 3}, "eval_size, budget"),
+        ({"eps": "1/255", "norm": "l2", "access": "white"}, "access, norm, eps"),
+        ({"threads": 2, "deterministic": True, "precision": "bf16"}, "precision, threads, deterministic"),
+    ],
+)
+def test_the_folder_of_another_run_is_refused_and_left_alone(
+    changes: dict[str, Any], named: str, undisturbed: tuple[Path, Report]
+) -> None:
+    folder = undisturbed[0]
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    with pytest.raises(RequestError) as raised:
+        continued(folder, **changes)
+    assert str(raised.value).startswith(f"`{folder}` holds another run than this one: they differ in {named}")
+    assert str(raised.value).endswith(". Choose another folder with --out.")
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_run_with_a_budget_is_another_than_one_without(tmp_path: Path) -> None:
+    small: dict[str, Any] = {"teacher": "plain:epochs=0", "student": "plain:epochs=0"}
+    started(tmp_path / "out", budget=5, **small)
+    with pytest.raises(RequestError, match="they differ in budget"):
+        continued(tmp_path / "out", **small)
+
+
+def test_a_folder_that_holds_no_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"has no `run\.toml`, so no run has begun in it"):
+        continued(tmp_path)
+
+
+class Patient(Told):
+    """Ends what it waits for as soon as it is told to wait."""
+
+    def __init__(self, lock: BaseFileLock) -> None:
+        super().__init__()
+        self.lock = lock
+
+    def said(self, text: str) -> None:
+        super().said(text)
+        if "waiting for it" in text:
+            self.lock.release()
+
+
+def test_a_run_that_another_process_works_on_is_waited_for(tmp_path: Path, undisturbed: tuple[Path, Report]) -> None:
+    out = tmp_path / "out"
+    stopped(out, 7)
+    told = Patient(FileLock(out / ".lock"))
+    told.lock.acquire()
+    assert figures(continued(out, told)) == figures(undisturbed[1])
+    assert told.said_[0] == f"another process works in {out}; waiting for it"
+    assert not told.lock.is_locked
+
+
+@pytest.mark.parametrize("created", [False, True], ids=["in its place", "before its first stage"])
+def test_a_process_that_another_comes_before_waits_and_reads_what_that_found(
+    created: bool, tmp_path: Path, undisturbed: tuple[Path, Report], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process begins the same run between this one's look at the folder and its own beginning."""
+    out = tmp_path / "out"
+    told = Patient(FileLock(out / ".lock"))
+
+    def come_before(path: Path, session: Session) -> RunFolder:
+        begun = create_folder(path, session)
+        told.lock.acquire()
+        return begun if created else create_folder(path, session)
+
+    monkeypatch.setattr(locks, "_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(conduct, "create_folder", come_before)
+    report = continued(out, told)
+    assert figures(report) == {**figures(undisturbed[1]), "command": "another command"}
+    assert told.said_[0] == f"another process works in {out}; waiting for it"
 
 
 # -- several seeds ----------------------------------------------------------------------------------------------------

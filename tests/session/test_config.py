@@ -12,7 +12,19 @@ from rcframe.errors import RequestError
 from rcframe.options import Number
 from rcframe.registry import registry
 from rcframe.session.assemble import build_parts
-from rcframe.session.config import RunConfig, as_choice, label, make_config, read_config, write_config
+from rcframe.session.config import (
+    PARTS,
+    SETTINGS,
+    RunConfig,
+    as_choice,
+    config_of,
+    label,
+    make_config,
+    read_config,
+    set_option,
+    typed,
+    write_config,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import Install
@@ -30,6 +42,7 @@ EVERYTHING: dict[str, object] = {
     "eps": "8/255",
     "norm": "linf",
     "eval_size": 10,
+    "radii": 4,
     "seed": 3,
     "device": "cpu",
     "data_root": "some where/else",
@@ -43,7 +56,7 @@ EVERYTHING: dict[str, object] = {
 
 
 NAMES = (
-    *("access", "budget", "eps", "norm", "eval_size", "seed", "device", "data_root"),
+    *("access", "budget", "eps", "norm", "eval_size", "radii", "seed", "device", "data_root"),
     *("precision", "deterministic", "threads", "workers", "checkpoint", "seeds"),
 )
 
@@ -61,7 +74,7 @@ def test_nothing_asked_is_the_default_run() -> None:
     assert (config.data.name, config.model.name, config.student_model) == ("digits", "convnet", None)
     assert (config.teacher.name, [choice.name for choice in config.students]) == ("plain", ["plain"])
     assert (config.access, config.budget, config.eps, config.norm) == ("logit", None, None, "linf")
-    assert (config.seed, config.eval_size, config.device, config.attacks) == (0, 0, "auto", ())
+    assert (config.seed, config.eval_size, config.radii, config.device, config.attacks) == (0, 0, 0, "auto", ())
     assert (config.precision, config.deterministic, config.threads, config.workers) == ("fp32", False, None, 0)
     assert (config.checkpoint, config.seeds) == (5.0, 1)
 
@@ -75,7 +88,8 @@ def test_every_setting_is_read() -> None:
     assert [choice.name for choice in config.attacks] == ["fgsm", "pgd", "pgd"]
     assert config.attacks[2].distribution == "rcframe-attacks"
     assert (config.eps, str(config.eps), config.budget) == (8 / 255, "8/255", 100)
-    assert (config.eval_size, config.seed, config.device, config.data_root) == (10, 3, "cpu", "some where/else")
+    assert (config.eval_size, config.radii, config.seed) == (10, 4, 3)
+    assert (config.device, config.data_root) == ("cpu", "some where/else")
     assert (config.precision, config.deterministic, config.threads, config.workers) == ("bf16", True, 2, 1)
     assert (config.checkpoint, config.seeds) == (0.5, 3)
 
@@ -140,7 +154,7 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str
     with pytest.raises(RequestError) as raised:
         make_config({key: "x"})
     assert str(raised.value).startswith(f"A run has no setting `{key}`. Did you mean `{nearest}`? Settings: data, ")
-    assert "norm, device, precision, data_root, eps, seed, seeds, eval_size, budget, threads, workers" in str(
+    assert "norm, device, precision, data_root, eps, seed, seeds, eval_size, radii, budget, threads, workers" in str(
         raised.value
     )
 
@@ -154,6 +168,8 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str
         ({"seed": -1}, "`seed` is -1, but it must be a whole number of 0 or more"),
         ({"budget": -5}, "`budget` is -5, but"),
         ({"eval_size": "all"}, "`eval_size` is 'all', but"),
+        ({"radii": -1}, "`radii` is -1, but it must be a whole number of 0 or more"),
+        ({"radii": 0.5}, r"`radii` is 0\.5, but it must be a whole number"),
         ({"access": 3}, "`access` is 3, but it must be text"),
         ({"access": "gray"}, r"No access level `gray`\. Did you mean `grey`\?"),
         ({"device": 0}, "`device` is 0, but it must be text"),
@@ -280,6 +296,7 @@ PLAIN = st.fixed_dictionaries(
         "eps": st.floats(0, 1) | st.builds("{}/{}".format, st.integers(0, 9), st.integers(10, 300)),
         "norm": st.sampled_from(["linf", "l2"]),
         "eval_size": st.integers(0, 10**6),
+        "radii": st.integers(0, 10**6),
         "seed": st.integers(0, 2**63),
         "device": st.sampled_from(["auto", "cpu", "cuda:1"]),
         "data_root": st.text(),
@@ -343,3 +360,103 @@ def test_a_file_saved_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_bytes(b"\xef\xbb\xbfseed = 3\n")
     assert read_config(file) == {"seed": 3}
+
+
+# -- names as they were typed, and options by name --------------------------------------------------------------------
+
+
+def file_of(asked: dict[str, object]) -> dict[str, Any]:
+    """What a run writes of what was asked, as it is read again."""
+    config = make_config(asked)
+    config = label(config, build_parts(config).by_setting())
+    return tomllib.loads(written(config, {"typed": typed(config)}))
+
+
+def test_a_file_that_a_run_wrote_keeps_the_names_of_its_parts() -> None:
+    asked: dict[str, object] = {
+        "teacher": "plain:lr=1/100",
+        "student": ["plain", "kd:temperature=(4)"],
+        "attack": ["rcframe-attacks/pgd:restarts=1,steps=2", "fgsm"],
+        "model": {"name": "mlp", "hidden": [8]},
+        "pruner": "filters:ratio=0.50",
+    }
+    config = config_of(file_of(asked))
+    assert build_parts(config) == build_parts(make_config(asked))
+    assert typed(config) == {
+        "data": ["digits"],
+        "model": ["mlp:hidden=8"],
+        "teacher": ["plain:lr=1/100"],
+        "student": ["plain", "kd:temperature=(4)"],
+        "attack": ["rcframe-attacks/pgd:restarts=1,steps=2", "fgsm"],
+        "pruner": ["filters:ratio=0.50"],
+    }
+
+
+def test_a_part_that_was_edited_loses_its_name_and_the_others_keep_theirs() -> None:
+    document = file_of({"attack": ["pgd:steps=(2)", "fgsm"], "certifier": "rcframe-convex/convex", "seed": 1})
+    document["attack"][0]["steps"] = 3
+    document["seed"] = 2
+    config = config_of(document)
+    assert str(config.certifiers[0]) == "rcframe-convex/convex"
+    assert "steps=3" in str(config.attacks[0])
+    assert "(2)" not in str(config.attacks[0])
+    document = file_of({"attack": ["pgd:steps=(2)", "fgsm"]})
+    del document["attack"][0]
+    assert [choice.name for choice in config_of(document).attacks] == ["fgsm"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"typed": {"attack": ["a", "b", "c"]}}, {"typed": 3}, {"as_begun": 3}, {"as_begun": {}}, {"typed": {}}]
+)
+def test_names_that_nobody_can_vouch_for_are_passed_over(change: dict[str, object]) -> None:
+    document = {**file_of({"attack": "pgd:steps=(2)"}), **change}
+    (attack,) = config_of(document).attacks
+    assert str(attack).startswith("pgd:")
+    assert "(2)" not in str(attack)
+    del document["as_begun"]
+    document["attack"] = [{"name": "fgsm"}, {"name": "pgd"}]
+    assert list(map(str, config_of(document).attacks)) == ["fgsm", "pgd"]
+
+
+def test_a_file_without_names_is_read_as_ever() -> None:
+    assert config_of({"seed": 3, "attack": ["pgd:steps=(2)"]}) == make_config({"seed": 3, "attack": "pgd:steps=2"})
+    assert str(config_of({"attack": ["pgd:steps=(2)"]}).attacks[0]) == "pgd:steps=(2)"
+
+
+def test_every_setting_is_known_by_name() -> None:
+    document = file_of({**EVERYTHING, "neuron": "lif", "certifier": "convex"})
+    assert set(SETTINGS) == {*document} - {"format", "typed", "as_begun"}
+    assert set(PARTS) == {name for name in SETTINGS if name in build_parts(make_config({})).by_setting()}
+
+
+def test_an_option_is_set_where_it_is_and_the_rest_stays() -> None:
+    config = make_config({"student": ["plain:lr=0.5", "kd:alpha=1"], "attack": "pgd", "seed": 3})
+    changed = set_option(config, "student", "alpha", 0.25)
+    assert changed.students == (Choice("plain", {"lr": "0.5"}), Choice("kd", {"alpha": 0.25}))
+    assert [str(choice) for choice in changed.students] == ["plain:lr=0.5", "kd:alpha=0.25"]
+    assert (changed.attacks, changed.seed, config.students[1].options) == (config.attacks, 3, {"alpha": "1"})
+    assert set_option(config, "attack", "steps", 3).attacks == (Choice("pgd", {"steps": 3}),)
+    assert set_option(config, "data", "size", 8).data == Choice("digits", {"size": 8})
+    both = set_option(config, "student", "epochs", 2)
+    assert [choice.options["epochs"] for choice in both.students] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("part", "option", "words"),
+    [
+        ("students", "lr", r"^`students\.lr` is no option: a run has no part `students`\. Did you mean `student`\?"),
+        ("seed", "lr", r"^`seed\.lr` is no option: a run has no part `seed`\..* Parts: data, model"),
+        (
+            "student",
+            "alpa",
+            r"no student of this run has the option `alpa`\. Did you mean `alpha`\? `plain` has .*; `kd`",
+        ),
+        ("pruner", "ratio", r"no pruner of this run has the option `ratio`\. There is no pruner\.$"),
+        ("neuron", "steps", r"no neuron of this run has the option `steps`\. There is no neuron\.$"),
+        ("student_model", "hiden", r"no model of this run has the option `hiden`\. Did you mean `hidden`\?"),
+    ],
+)
+def test_an_option_that_no_part_has_is_refused(part: str, option: str, words: str) -> None:
+    config = make_config({"student": ["plain", "kd"]})
+    with pytest.raises(RequestError, match=words):
+        set_option(config, part, option, 1)

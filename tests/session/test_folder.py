@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from rcframe.errors import RequestError, RunFailed
@@ -14,6 +15,7 @@ from rcframe.files import write_text
 from rcframe.networks.weights import Architecture, read_architecture, read_weights
 from rcframe.session import folder as module
 from rcframe.session.config import make_config
+from rcframe.session.evidence import About, Evidence, read_evidence
 from rcframe.session.folder import RunFolder, create_folder, fresh_folder, open_folder
 from rcframe.session.session import Session, prepare_session
 from rcframe.storage import locks
@@ -27,6 +29,9 @@ TINY: dict[str, object] = {
     "model": "convnet:channels=2+2,hidden=4",
     "device": "cpu",
 }
+
+
+EVIDENCE = Evidence(images="these", classes=("a", "b"), right={About("student", "clean"): np.array([True, False])})
 
 
 def session_of(**settings: object) -> Session:
@@ -228,8 +233,9 @@ def test_a_finished_run_has_its_report_and_nothing_left_to_go_on_with(
     folder = create_folder(tmp_path / "out", session)
     with folder.held():
         (folder.progress / "teacher-train.safetensors").write_text("state")
-        folder.finish(make_report())
+        folder.finish(make_report(), EVIDENCE)
     assert folder.report.read_text() == make_report().to_json()
+    assert read_evidence(folder.evidence).images == "these"
     assert not folder.progress.exists()
 
 
@@ -244,6 +250,19 @@ def test_what_is_left_to_go_on_with_goes_only_once_the_report_is_there(
     with folder.held():
         (folder.progress / "teacher-train.safetensors").write_text("state")
         with pytest.raises(RunFailed):
-            folder.finish(make_report())
+            folder.finish(make_report(), EVIDENCE)
+    assert (folder.progress / "teacher-train.safetensors").read_text() == "state"
+    assert not folder.report.exists()
+
+
+def test_a_run_whose_evidence_cannot_be_written_is_not_finished(
+    tmp_path: Path, session: Session, make_report: MakeReport
+) -> None:
+    folder = create_folder(tmp_path / "out", session)
+    folder.evidence.mkdir()
+    with folder.held():
+        (folder.progress / "teacher-train.safetensors").write_text("state")
+        with pytest.raises(RunFailed, match=r"Cannot write `.*/evidence\.safetensors`: Is a directory"):
+            folder.finish(make_report(), EVIDENCE)
     assert (folder.progress / "teacher-train.safetensors").read_text() == "state"
     assert not folder.report.exists()

@@ -14,7 +14,7 @@ from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.threat import make_threat
 from rcframe.session.assemble import assemble, build_parts
 from rcframe.session.config import make_config
-from rcframe.session.measure import measure
+from rcframe.session.measure import Measured, measure
 from rcframe.session.report import Report
 from rcframe.session.session import Session
 from rcframe.session.stopping import Stop
@@ -71,6 +71,12 @@ def store_of(cache: Cache | None = None) -> Store:
 def measured(
     session: Session, teacher: nn.Module, student: nn.Module, monitor: Monitor | None = None, store: Store | None = None
 ) -> Report:
+    return found_of(session, teacher, student, monitor, store).report
+
+
+def found_of(
+    session: Session, teacher: nn.Module, student: nn.Module, monitor: Monitor | None = None, store: Store | None = None
+) -> Measured:
     return measure(session, teacher, student, Queries(7, 0, 2), store or store_of(), monitor or Monitor())
 
 

@@ -10,10 +10,11 @@ from rich.console import Console
 
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.radii import Radii
 from rcframe.networks.size import Size
 from rcframe.networks.surgery import PruningReport
 from rcframe.options import Number, Value
-from rcframe.session.report import Measurement, ModelReport, Protocol, Report
+from rcframe.session.report import Measurement, ModelReport, Protocol, Report, report_of
 
 PGD = "pgd:steps=7"
 CONVEX = "convex"
@@ -43,6 +44,7 @@ def model(correct: int, neuron: str | None = None, pruned: tuple[PruningReport, 
         attacked={PGD: Measurement(Accuracy(1, 10), protocol(), Queries(70, 60, 7))},
         certified={CONVEX: Measurement(Accuracy(0, 10), protocol(plugin="rcframe-convex"))},
         size=Size(1000 * correct, 900 * correct, 4000 * correct),
+        radii={CONVEX: Radii(0.02, 0.01, 0.03, 5)},
         pruned=pruned,
     )
 
@@ -114,6 +116,25 @@ def test_the_protocol_stands_beside_every_robust_figure() -> None:
     }
     assert {name: certified[name] for name in (*shared, "plugin")} == {**shared, "plugin": "rcframe-convex"}
     assert "queries" not in certified
+
+
+def test_certified_radii_are_told() -> None:
+    told = json.loads(report().to_json())["student"]
+    assert told["radii"] == {CONVEX: {"mean": 0.02, "median": 0.01, "std": 0.03, "n": 5}}
+
+
+def test_a_report_is_read_back_as_it_was_written() -> None:
+    whole = report()
+    again = report_of(json.loads(whole.to_json()))
+    assert again.to_json() == whole.to_json()
+    assert again.student.radii == whole.student.radii == {CONVEX: Radii(0.02, 0.01, 0.03, 5)}
+
+
+def test_a_report_from_before_there_were_radii_is_read() -> None:
+    written = json.loads(report().to_json())
+    del written["teacher"]["radii"]
+    assert report_of(written).teacher.radii == {}
+    assert report_of(written).student.radii == report().student.radii
 
 
 def test_neurons_and_pruning_are_told() -> None:

@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
     "seed": 0,
 }
 FILES = [
-    *("log.txt", "metrics.jsonl", "report.json", "run.toml"),
+    *("evidence.safetensors", "log.txt", "metrics.jsonl", "report.json", "run.toml"),
     *("student.safetensors", "teacher.safetensors", "work.json"),
 ]
 TRAINING_IMAGES = 1347
@@ -81,7 +81,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, rc.Report]
 # -- the folder and the report
 
 
-def test_a_run_leaves_its_seven_files(finished: tuple[Path, rc.Report]) -> None:
+def test_a_run_leaves_its_eight_files(finished: tuple[Path, rc.Report]) -> None:
     assert visible(finished[0]) == FILES
     assert [name for name in os.listdir(finished[0]) if name.startswith(".")] == [".lock"]
 

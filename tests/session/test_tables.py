@@ -6,6 +6,7 @@ from rich.console import Console
 
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.radii import Radii
 from rcframe.networks.size import Size
 from rcframe.options import Number
 from rcframe.session.report import Measurement, ModelReport, Protocol, Report
@@ -25,6 +26,7 @@ def model(component: str, correct: int, neuron: str | None = None) -> ModelRepor
         clean=Measurement(Accuracy(correct, 200)),
         attacked={"pgd": measured(correct // 2, "a"), "fgsm": measured(correct // 4, "a")},
         certified={"convex": measured(correct // 10, "b")},
+        radii={"convex": Radii(correct / 1000, correct / 2000, 0.1, 50)},
         size=Size(1_234_567, 1000 + correct, 4_938_268),
     )
 
@@ -64,6 +66,14 @@ def test_every_robust_figure_stands_with_norm_and_eps() -> None:
     assert row("pgd") == ["pgd (l2, eps 1/2)", "50.0 [43.1, 56.9]", "25.0 [19.5, 31.4]"]
     assert row("fgsm")[1:] == ["25.0 [19.5, 31.4]", "12.5 [8.6, 17.8]"]
     assert row("certified") == ["certified by convex (l2, eps 1/2)", "10.0 [6.6, 14.9]", "5.0 [2.7, 9.0]"]
+
+
+def test_certified_radii_stand_with_their_number() -> None:
+    assert row("radius") == [
+        "radius certified by convex, mean (median)",
+        "0.2 (0.1), n = 50",
+        "0.1 (0.05), n = 50",
+    ]
 
 
 def test_sizes_are_written_with_separators() -> None:

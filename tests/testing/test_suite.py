@@ -3,10 +3,21 @@ from __future__ import annotations
 import pytest
 
 from rcframe.api import KINDS
-from rcframe.testing import material_promises, method_promises, promises, training_promises, watcher_promises
-from rcframe.testing.suite import CHECKS, WATCHER_CHECKS
+from rcframe.testing import (
+    engine_promises,
+    material_promises,
+    method_promises,
+    promises,
+    recipe_promises,
+    training_promises,
+    watcher_promises,
+)
+from rcframe.testing.suite import CHECKS, RECIPE_CHECKS, WATCHER_CHECKS
 
-MODULES = (promises, material_promises, method_promises, training_promises, watcher_promises)
+MODULES = (
+    *(promises, engine_promises, material_promises, method_promises, recipe_promises, training_promises),
+    watcher_promises,
+)
 WRITTEN = {
     name: function
     for module in MODULES
@@ -22,9 +33,10 @@ def test_every_kind_has_checks() -> None:
 
 def test_every_check_that_is_written_is_run() -> None:
     run = [function for functions in CHECKS.values() for function in functions]
-    assert {*run, *WATCHER_CHECKS} == set(WRITTEN.values())
+    assert {*run, *WATCHER_CHECKS, *RECIPE_CHECKS} == set(WRITTEN.values())
     assert len(run) == len(set(run))
     assert len(WATCHER_CHECKS) == len(set(WATCHER_CHECKS))
+    assert len(RECIPE_CHECKS) == len(set(RECIPE_CHECKS))
 
 
 @pytest.mark.parametrize("name", WRITTEN)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
 from rcframe import Spec, hookimpl
 
 
@@ -16,3 +19,9 @@ def rcframe_components() -> list[Spec]:
             summary="Lets the teacher in at a shallow head only and trusts itself deeper (Kundu et al., 2021).",
         ),
     ]
+
+
+@hookimpl
+def rcframe_recipes() -> list[Traversable]:
+    """Announce the published tables that this plugin repeats."""
+    return [files(__name__) / "recipes" / "cifar10.toml"]

@@ -1,0 +1,90 @@
+"""`rcframe matrix`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from rcframe.cli.kinds import ComponentType
+from rcframe.findings.tables import FORMS
+
+if TYPE_CHECKING:
+    from rcframe.experiments.matrix_file import MatrixFile
+
+#: Runs that are started without asking, and runs that are planned at all.
+_UNASKED, _MOST = 1_000, 100_000
+
+
+@click.command(context_settings={"show_default": False})
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the matrix (default: runs/NAME of the file).")
+@click.option(
+    "--engine",
+    default="local",
+    type=ComponentType("engine"),
+    help="What carries the runs out (default local: as many at once as there are processors).",
+)
+@click.option("--seeds", type=click.IntRange(min=1), help="Repeat every run with so many seeds (default: as in FILE).")
+@click.option("--dry-run", is_flag=True, help="Show the runs and what they share, and start nothing.")
+@click.option("--yes", is_flag=True, help=f"Do not ask before more than {_UNASKED:,} runs.")
+@click.option("--no-cache", is_flag=True, help="Compute everything in every run, and share nothing.")
+@click.option(
+    "--format", "style", type=click.Choice(FORMS), default="table", help="Form of the result (default table)."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print the result and errors only.")
+@click.pass_obj
+def matrix(
+    command: str | None,
+    /,
+    file: Path,
+    out: Path | None,
+    engine: str,
+    seeds: int | None,
+    dry_run: bool,
+    yes: bool,
+    no_cache: bool,
+    style: str,
+    quiet: bool,
+) -> None:
+    """Carry out many runs: every combination of what FILE varies.
+
+    FILE is TOML: [run] holds what all runs share, [vary] lists of values for any part or option of a run, [[exclude]]
+    what is left out, [[row]] runs of their own. Work that runs share is done once. Given again, the command goes on
+    where it was stopped, and tries again what failed.
+    """
+    from rcframe.experiments.conduct import Request, conduct
+    from rcframe.experiments.matrix_file import read_matrix_file
+
+    read = read_matrix_file(file)
+    _ask(read, seeds, yes or dry_run)
+    conduct(
+        read,
+        Request(
+            folder=out or Path("runs") / file.stem,
+            engine=engine,
+            command=command or "rcframe matrix",
+            seeds=seeds,
+            dry_run=dry_run,
+            share=not no_cache,
+            form=style,
+            quiet=quiet,
+        ),
+    )
+
+
+def _ask(matrix: MatrixFile, seeds: int | None, unasked: bool) -> None:
+    """Have a very large matrix confirmed before its rows are even built."""
+    from rcframe.errors import RequestError
+
+    count = matrix.most // matrix.seeds * (seeds or matrix.seeds)
+    if count > _MOST:
+        raise RequestError(f"The matrix has up to {count:,} runs, and {_MOST:,} are the most. Divide it into several.")
+    if unasked or count <= _UNASKED:
+        return
+    if not sys.stdin.isatty():
+        raise RequestError(f"The matrix has up to {count:,} runs. If that is meant, say --yes; --dry-run shows them.")
+    if not click.confirm(f"The matrix has up to {count:,} runs. Start it?"):
+        raise RequestError("Nothing was started.")

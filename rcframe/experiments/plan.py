@@ -1,0 +1,176 @@
+"""The plan of a matrix: every run with its settings, what the runs share, and which of them cannot be."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import re
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+
+import attrs
+
+from rcframe.errors import RequestError
+from rcframe.experiments.matrix_file import MatrixFile, Row, Settings
+from rcframe.session.assemble import Parts, Refusal, build_parts, check_settings
+from rcframe.session.config import PLAIN, RunConfig, label, make_config, set_option, typed, write_config
+
+#: Parts of a run that may be absent; `none` says so.
+_MAY_BE_NONE = ("student_model", "neuron", "pruner", "attack", "certifier")
+
+
+@attrs.frozen(kw_only=True)
+class PlannedRun:
+    """One run of a matrix."""
+
+    #: Unique in the matrix, and the same whenever the same run is planned.
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    config: RunConfig
+    parts: Parts
+    #: Why its parts do not fit each other, as far as that shows before it starts; empty if they do.
+    refusal: str = ""
+
+    def toml(self) -> str:
+        """Return the `run.toml` that carries it out."""
+        return write_config(self.config, self.parts.by_setting(), {"typed": typed(self.config)})
+
+
+@attrs.frozen
+class Shared:
+    """How often a piece of work is asked for, and how often it has to be done."""
+
+    asked: int
+    distinct: int
+
+
+@attrs.frozen(kw_only=True)
+class Plan:
+    """All runs of a matrix."""
+
+    title: str
+    axes: tuple[str, ...]
+    runs: tuple[PlannedRun, ...]
+
+    @functools.cached_property
+    def possible(self) -> tuple[PlannedRun, ...]:
+        """The runs that can be, those first whose teachers differ, so that few have to wait for each other."""
+        turn: dict[Hashable, int] = {}
+        turns: list[tuple[int, int, PlannedRun]] = []
+        for run in (run for run in self.runs if not run.refusal):
+            key = _teacher(run)
+            turn[key] = turn.get(key, -1) + 1
+            turns.append((turn[key], len(turns), run))
+        return tuple(run for _, _, run in sorted(turns, key=lambda item: item[:2]))
+
+    @property
+    def teachers(self) -> Shared:
+        """The trainings of teachers."""
+        return _shared([_teacher(run) for run in self.possible])
+
+    @property
+    def students(self) -> Shared:
+        """The trainings of students."""
+        return _shared([_student(run) for run in self.possible])
+
+    @property
+    def measurements(self) -> Shared:
+        """The measurements of both."""
+        return _shared([measured for run in self.possible for measured in _measurements(run)])
+
+
+def make_plan(matrix: MatrixFile, seeds: int | None = None) -> Plan:
+    """Build and check every run of a matrix; `seeds` overrides how often each is repeated."""
+    runs = tuple(run for row in matrix.rows() for run in _repeated(row, seeds or matrix.seeds))
+    if not runs:
+        raise RequestError(f"The matrix `{matrix.title}` is empty: [[exclude]] leaves out every combination.")
+    _refuse_twins(runs)
+    axes = [axis.name for axis in matrix.axes if axis.name != "seed"]
+    return Plan(title=matrix.title, axes=tuple(dict.fromkeys([*axes, *(["row"] if matrix.own else [])])), runs=runs)
+
+
+def _repeated(row: Row, seeds: int) -> Iterator[PlannedRun]:
+    try:
+        config = configure(row.settings)
+        parts = build_parts(config)
+        config = label(config, parts.by_setting())
+        refusal = ""
+        try:
+            check_settings(config, parts)
+        except Refusal as refused:
+            refusal = str(refused)
+    except RequestError as error:
+        raise RequestError(f"In the run `{row.name}`: {error}") from error
+    for seed in range(config.seed, config.seed + seeds):
+        one = attrs.evolve(config, seed=seed)
+        # With its name, since names that are written alike in a file's name may belong to equal settings.
+        text = f"{row.name}\n{_settled(one)}\n{parts!r}"
+        yield PlannedRun(
+            id=f"{_slug(row.name)}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
+            name=row.name,
+            labels=row.labels,
+            config=one,
+            parts=parts,
+            refusal=refusal,
+        )
+
+
+def configure(settings: Settings) -> RunConfig:
+    """Return the configuration of a run from settings, of which some are options written as `part.option`."""
+    whole = {key: value for key, value in settings.items() if "." not in key}
+    config = make_config({key: value for key, value in whole.items() if value != "none" or key not in _MAY_BE_NONE})
+    for key, value in settings.items():
+        part, dot, option = key.partition(".")
+        if dot:
+            config = set_option(config, part, option, value)
+    return config
+
+
+def _refuse_twins(runs: Sequence[PlannedRun]) -> None:
+    """Refuse runs that could not be told apart, or that are done twice."""
+    seen: dict[tuple[str, int], PlannedRun] = {}
+    for run in runs:
+        twin = seen.setdefault((run.name, run.config.seed), run)
+        if twin is not run:
+            raise RequestError(
+                f"Two runs of the matrix are called `{run.name}` (seed {run.config.seed}): give what is varied labels "
+                f"of its own, or rename a [[row]]."
+            )
+
+
+def _settled(config: RunConfig) -> str:
+    """Write down the settings of a run that are not components."""
+    return repr({name: getattr(config, name) for name in PLAIN})
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:48] or "run"
+
+
+# -- what is shared ---------------------------------------------------------------------------------------------------
+
+
+def _shared(keys: Sequence[Hashable]) -> Shared:
+    return Shared(len(keys), len(set(keys)))
+
+
+def _teacher(run: PlannedRun) -> Hashable:
+    """What the training of a teacher depends on."""
+    config, parts = run.config, run.parts
+    machine = (config.seed, config.device, config.threads, config.precision, config.deterministic)
+    return (*machine, parts.data, parts.model, parts.teacher)
+
+
+def _student(run: PlannedRun) -> Hashable:
+    """What the training of a student depends on."""
+    config, parts = run.config, run.parts
+    granted = (config.access, config.budget)
+    return (_teacher(run), *granted, parts.student_model, parts.students, parts.pruners, parts.neuron)
+
+
+def _measurements(run: PlannedRun) -> Iterator[Hashable]:
+    config, parts = run.config, run.parts
+    for network in (_teacher(run), _student(run)):
+        yield (network, config.eval_size)
+        for method in (*parts.attacks, *parts.certifiers):
+            yield (network, config.eval_size, str(config.eps), config.norm, method)
