@@ -1,0 +1,1 @@
+"""Pages that people look at: what runs found, drawn and in tables."""

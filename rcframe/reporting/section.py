@@ -1,0 +1,75 @@
+"""What a report is made of: sections with sentences, tables, and exhibits whose data stands behind them."""
+
+from __future__ import annotations
+
+import attrs
+
+from rcframe.findings.tables import Table
+
+
+@attrs.frozen
+class Key:
+    """An entry of a legend."""
+
+    name: str
+    #: An SVG element that shows how its line is drawn.
+    swatch: str
+
+
+@attrs.frozen
+class Picture:
+    """A picture of pixels."""
+
+    #: A data URI.
+    source: str
+    #: What it shows, for those who do not see it too.
+    words: str
+
+
+@attrs.frozen
+class Strip:
+    """What belongs together in one row: pictures, and a drawing beside them."""
+
+    words: str
+    pictures: tuple[Picture, ...]
+    #: An SVG element, or nothing.
+    drawing: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Exhibit:
+    """Something to look at, and the data that it shows."""
+
+    #: Unique in a report; lower-case words with hyphens.
+    name: str
+    caption: str
+    data: Table
+    #: An SVG element, or nothing.
+    drawing: str = ""
+    legend: tuple[Key, ...] = ()
+    strips: tuple[Strip, ...] = ()
+
+
+@attrs.frozen
+class Command:
+    """A command to copy."""
+
+    words: str
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class Section:
+    """A part of a report."""
+
+    #: Unique in a report; lower-case words with hyphens.
+    name: str
+    title: str
+    says: tuple[str, ...] = ()
+    tables: tuple[Table, ...] = ()
+    #: Tables that a reader opens if wanted.
+    folded: tuple[Table, ...] = ()
+    exhibits: tuple[Exhibit, ...] = ()
+    #: Reasons to distrust a figure.
+    warnings: tuple[str, ...] = ()
+    commands: tuple[Command, ...] = ()

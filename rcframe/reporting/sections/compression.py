@@ -1,0 +1,70 @@
+"""Accuracy against the size of the student."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from rcframe.findings.figures import estimate_of
+from rcframe.findings.folders import Collection, Group
+from rcframe.findings.overview import accuracies_of
+from rcframe.findings.tables import Table
+from rcframe.reporting.chart import Axis, Chart, Line, Point, Style, number, percent_point, spans_decades
+from rcframe.reporting.drawing import draw, legend
+from rcframe.reporting.section import Exhibit, Section
+from rcframe.session.evidence import About, Role
+
+#: Networks that differ by less than this factor are of one size: neurons may add a parameter to a layer.
+_SMALLER = 0.95
+_CAPTION = (
+    "Accuracy against the parameters that are not zero: filled, students; hollow, their teachers. "
+    "Bars are 95% intervals."
+)
+
+
+def section(collection: Collection) -> Section | None:
+    """Return the section on compression, if there are students of several sizes."""
+    groups = collection.groups
+    sizes = {_nonzero(group, role) for group in groups for role in ("student", "teacher")}
+    if min(sizes) > _SMALLER * max(sizes):
+        return None
+    lines = tuple(_lines(groups))
+    log = spans_decades(sizes)
+    chart = Chart(x=Axis("parameters that are not zero", log=log, at_values=True), y=Axis("accuracy (%)"), lines=lines)
+    exhibit = Exhibit(
+        name="compression", caption=_CAPTION, data=_data(groups), drawing=draw(chart, _CAPTION), legend=legend(lines)
+    )
+    return Section(name="compression", title="Accuracy against compression", exhibits=(exhibit,))
+
+
+def _lines(groups: Sequence[Group]) -> Iterator[Line]:
+    whats = list(dict.fromkeys(about.what for about in accuracies_of(groups)))
+    for about in accuracies_of(groups):
+        points = dict.fromkeys(_point(group, about) for group in groups)
+        known = tuple(point for point in points if point is not None)
+        style = Style(whats.index(about.what), dashed=about.role == "teacher")
+        yield Line(f"{about.role}, {about.what}", known, style, "mark")
+
+
+def _point(group: Group, about: About) -> Point | None:
+    found = estimate_of(group, about)
+    return percent_point(_nonzero(group, about.role), found) if found else None
+
+
+def _nonzero(group: Group, role: Role) -> float:
+    found = estimate_of(group, About(role, "nonzero"))
+    return found.mean if found else 0.0
+
+
+def _data(groups: Sequence[Group]) -> Table:
+    """Return a row for each group, the largest student first."""
+    abouts = accuracies_of(groups)
+    heads = [f"{about.role}, {about.what}{end}" for about in abouts for end in ("", ": low", ": high")]
+    rows = []
+    for group in sorted(groups, key=lambda group: -_nonzero(group, "student")):
+        cells = [group.name, number(_nonzero(group, "teacher")), number(_nonzero(group, "student"))]
+        for about in abouts:
+            point = _point(group, about)
+            ends = (point.y, point.low or 0.0, point.high or 0.0) if point else ()
+            cells += [number(end) for end in ends] or ["-"] * 3
+        rows.append(tuple(cells))
+    return Table("Accuracy against compression", ("run", "teacher non-zero", "student non-zero", *heads), tuple(rows))

@@ -1,0 +1,106 @@
+"""What was compared and what came out, in a sentence and a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from rcframe.errors import listed
+from rcframe.findings.figures import estimate_of
+from rcframe.findings.folders import Collection, Group
+from rcframe.findings.overview import flags_of, overview, percent
+from rcframe.findings.statistics import Estimate
+from rcframe.reporting.section import Section
+from rcframe.session.evidence import About
+
+_STUDENT = About("student", "clean")
+
+
+def section(collection: Collection) -> Section:
+    """Return the summary."""
+    return Section(
+        name="summary",
+        title="Summary",
+        says=(" ".join(sentences(collection)),),
+        tables=(attrs.evolve(overview(collection), title="Results"),),
+    )
+
+
+def sentences(collection: Collection) -> Iterator[str]:
+    """Yield what a hurried reader should know."""
+    groups = collection.groups
+    if len(groups) == 1:
+        yield _of_one(groups[0])
+    else:
+        yield _of_several(groups)
+    yield from _claims(collection)
+    yield _warnings(groups)
+    if collection.unfinished:
+        yield f"{_counted(len(collection.unfinished), 'run')} did not finish; the table says why."
+
+
+def _of_one(group: Group) -> str:
+    report = group.first.report
+    student, teacher = estimate_of(group, _STUDENT), estimate_of(group, About("teacher", "clean"))
+    robust = [f"; {_robust(group, spec)}" for spec in list(report.student.attacked)[:1]]
+    return (
+        f"On {report.data}, a student trained by `{report.student.component}` with a teacher from "
+        f"`{report.teacher.component}` gets {percent(student)}% of {report.student.clean.n:,} clean test images right "
+        f"({_seeds(group)}), where the teacher gets {percent(teacher)}%{''.join(robust)}."
+    )
+
+
+def _robust(group: Group, spec: str) -> str:
+    found = estimate_of(group, About("student", spec))
+    measured = group.first.report.student.attacked[spec]
+    eps = f" at eps {measured.protocol.eps}" if measured.protocol else ""
+    return f"under `{spec}`{eps} the student keeps {percent(found)}%"
+
+
+def _of_several(groups: Sequence[Group]) -> str:
+    runs = sum(len(group.runs) for group in groups)
+    axes = dict.fromkeys(axis for group in groups for axis in group.labels)
+    differ = f" that differ in {listed(axis.replace('_', ' ') for axis in axes)}" if axes else ""
+    data = listed(dict.fromkeys(group.first.report.data for group in groups))
+    ranked = _ranked(groups)
+    (best, highest), (worst, lowest) = ranked[0], ranked[-1]
+    return (
+        f"{_counted(len(groups), 'configuration')}{differ} were compared on {data}, in {_counted(runs, 'run')}. "
+        f"The clean accuracy of the student is highest for `{best.name}`, {percent(highest)}%, and lowest for "
+        f"`{worst.name}`, {percent(lowest)}%."
+    )
+
+
+def _ranked(groups: Sequence[Group]) -> list[tuple[Group, Estimate]]:
+    known = [(group, found) for group in groups if (found := estimate_of(group, _STUDENT)) is not None]
+    return sorted(known, key=lambda pair: -pair[1].mean)
+
+
+def _claims(collection: Collection) -> Iterator[str]:
+    for found in collection.reproductions:
+        verdicts = [claim.verdict for claim in found.claims]
+        told = [f"{verdicts.count(verdict)} {verdict}" for verdict in ("holds", "does not hold", "undecided")]
+        present = [words for words in told if not words.startswith("0 ")]
+        yield f"Of {_counted(len(verdicts), 'claim')} of {found.recipe} at {found.scale} scale: {listed(present)}."
+
+
+def _warnings(groups: Sequence[Group]) -> str:
+    worst = max(groups, key=lambda group: len(flags_of(group)))
+    count, warned = len(flags_of(worst)), sum(bool(flags_of(group)) for group in groups)
+    if not count:
+        return "No figure carries a warning."
+    if len(groups) == 1:
+        return f"The figures carry {_counted(count, 'warning')}: see the end of this page."
+    return (
+        f"{warned} of {len(groups)} configurations carry warnings, at most {count} (`{worst.name}`): see the end of "
+        "this page."
+    )
+
+
+def _seeds(group: Group) -> str:
+    return f"seed {group.seeds[0]}" if len(group.seeds) == 1 else f"mean of {len(group.seeds)} seeds"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from rcframe.findings.folders import collect
+from rcframe.reporting.sections.provenance import section
+from tests.findings.folders_made import Made, make_matrix, row
+from tests.reporting.runs_made import collected, column, student
+
+
+def test_settings_are_told_once_where_they_are_shared_and_by_run_where_they_differ(tmp_path: Path) -> None:
+    runs = {"a": Made(settings=student(temperature=1)), "b": Made(settings=student(temperature=2))}
+    found = section(collected(runs, tmp_path))
+    differing, shared = found.tables[1], found.folded[0]
+    assert differing.columns == ("run", "student.temperature")
+    assert column(differing, "student.temperature") == ["1", "2"]
+    assert ("teacher.epochs", "3") in shared.rows
+    assert "student.temperature" not in column(shared, "setting")
+
+
+def test_runs_stand_with_seeds_devices_and_folders(tmp_path: Path) -> None:
+    runs = {"a": Made(seed=3), "b": Made(seed=5, queries=7)}
+    (table,) = section(collected(runs, tmp_path)).tables
+    assert column(table, "seeds") == ["3, 5"]
+    assert column(table, "seconds in all") == ["3"]
+    assert column(table, "first folder") == [(tmp_path / "a").as_posix()]
+
+
+def test_all_versions_that_were_used_stand_there(tmp_path: Path) -> None:
+    runs = {"a": Made(versions={"torch": "2.6"}), "b": Made(seed=1, versions={"torch": "2.7", "extra": "1"})}
+    assert section(collected(runs, tmp_path)).folded[1].rows == (("torch", "2.6, 2.7"), ("extra", "1"))
+
+
+def test_warnings_say_whose_they_are(tmp_path: Path) -> None:
+    runs = {
+        "a": Made(flags=("odd", "few images"), settings=student(temperature=1)),
+        "b": Made(flags=("few images",), settings=student(temperature=2)),
+    }
+    assert section(collected(runs, tmp_path)).warnings == (
+        "Odd. (kd:temperature=1)",
+        "Few images. (all configurations)",
+    )
+
+
+def test_commands_of_the_matrix_and_of_each_run_can_be_copied(tmp_path: Path) -> None:
+    found = section(collect([make_matrix(tmp_path / "m", [(row("a"), Made()), (row("a", 1), Made(seed=1))])]))
+    assert [(command.words, command.text) for command in found.commands] == [
+        ("All runs of made", "rcframe matrix made.toml"),
+        ("a", "rcframe run made.toml"),
+    ]
