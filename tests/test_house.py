@@ -26,8 +26,11 @@ FLOORS = {
     "builtins": 5,
     "session": 6,
     "scaffold": 6,
-    "testing": 7,
-    "cli": 7,
+    "findings": 7,
+    "experiments": 7,
+    "reporting": 8,
+    "testing": 8,
+    "cli": 8,
 }
 #: Ground-floor files that serve the whole house.
 ROOF = {"rcframe.library", "rcframe.__main__"}
@@ -39,7 +42,7 @@ def module_of(path: Path) -> str:
 
 def floor_of(module: str) -> int:
     parts = module.split(".")
-    return 8 if module in ROOF else FLOORS.get(parts[1], 0) if len(parts) > 1 else 0
+    return 9 if module in ROOF else FLOORS.get(parts[1], 0) if len(parts) > 1 else 0
 
 
 def imports(path: Path) -> Iterator[str]:

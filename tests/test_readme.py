@@ -48,7 +48,7 @@ def test_the_two_commands_of_the_start_set_everything_up() -> None:
     assert test.startswith("python3 -m venv .venv && .venv/bin/pip install -q -r requirements-dev.txt && ")
     files = [(ROOT / name).read_text() for name in ("requirements.txt", "requirements-dev.txt")]
     users, developers = (re.findall(r"plugins/(\S+)", text) for text in files)
-    assert developers == ["rcframe-mlflow", "rcframe-tensorboard"]
+    assert developers == ["rcframe-mlflow", "rcframe-ray", "rcframe-slurm", "rcframe-tensorboard"]
     assert {*users, *developers} == {
         folder.name for folder in (ROOT / "plugins").iterdir() if (folder / "pyproject.toml").exists()
     }
@@ -118,6 +118,25 @@ def outcomes(folder: Path) -> list[str]:
 
 
 @pytest.mark.slow
+def test_the_commands_for_comparing_repeating_and_showing_run(user: Shell, tmp_path: Path) -> None:
+    dry, matrix, report, compare, recipes, reproduce = after("experiments").splitlines()
+    example = (ROOT / "examples" / "students.toml").read_text(encoding="utf-8")
+    (tmp_path / "examples").mkdir()
+    shorter = example.replace("seeds = 2", "seeds = 1").replace("epochs=10", "epochs=1").replace("epochs=5", "epochs=1")
+    (tmp_path / "examples" / "students.toml").write_text(shorter, encoding="utf-8")
+    assert "7 runs" in user(dry, tmp_path)
+    assert not (tmp_path / "runs").exists()
+    assert "labels alone" in user(matrix, tmp_path)
+    assert "report.html" in user(report, tmp_path)
+    for name in ("first", "second"):
+        user(f"rcframe run --teacher plain:epochs=1 --student plain:epochs=1 --out runs/{name}", tmp_path)
+    assert "clean" in user(compare, tmp_path)
+    assert reproduce.split()[2] in user(recipes, tmp_path)
+    # The conformance kit carries every recipe out in a shortened form.
+    assert "nasty teacher" in user(f"{reproduce} --dry-run", tmp_path)
+
+
+@pytest.mark.slow
 def test_the_python_block_runs_on_a_plain_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.manual_seed(0)
@@ -152,7 +171,7 @@ def test_the_command_of_contributing_writes_a_plugin(user: Shell, tmp_path: Path
 
 
 def test_the_tables_name_everything_that_is_installed() -> None:
-    for kind in ("teacher", "student", "neuron", "pruner", "attack", "certifier", "data"):
+    for kind in ("teacher", "student", "neuron", "pruner", "attack", "certifier", "data", "engine"):
         row = next(line for line in README.splitlines() if line.startswith(f"| {kind} |"))
         for item in registry().announced(kind):
             assert f"`{item.spec.name}" in row, f"the README does not name {kind} `{item.spec.name}`"
