@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # comes with accelerate
+
 MATRIX = """
 title = "Twelve students of one teacher"
 [run]
@@ -65,7 +67,9 @@ def local(place: Path, file: Path) -> None:
     together = rcframe("matrix", str(file), "--out", str(place / "matrix"), cache=place / "cache")
     apart = one_after_the_other(place / "apart", place / "matrix")
     different = differing(place / "apart", place / "matrix")
-    print("| 12 runs | matrix, s | one after the other, s | ratio | bar | runs that differ |\n|---|---|---|---|---|---|")
+    print(
+        "| 12 runs | matrix, s | one after the other, s | ratio | bar | runs that differ |\n|---|---|---|---|---|---|"
+    )
     print(f"| local engine | {together:.0f} | {apart:.0f} | {together / apart:.2f} | 0.50 | {different} |")
 
 
@@ -85,23 +89,24 @@ def on_ray(place: Path, file: Path) -> None:
     while len(reports(place / "ray")) < 4:
         time.sleep(0.2)
     before = reports(place / "ray")
-    killed = workers()
-    os.kill(killed[0], signal.SIGKILL)
+    os.kill(working(going.pid), signal.SIGKILL)
     code = going.wait()
     seconds = time.perf_counter() - started
     after = reports(place / "ray")
     kept = sum(after.get(name) == when for name, when in before.items())
     rcframe("matrix", str(file), "--out", str(place / "local"), cache=place / "other")
-    different = sum(numbers(place / "ray" / "runs" / name) != numbers(place / "local" / "runs" / name) for name in after)
-    print(f"ray: exit code {code}, {len(after)} of 12 runs done in {seconds:.0f} s; a worker was killed when {len(before)}")
-    print(f"were done, of which {kept} were left alone; {different} runs differ from the local engine's")
+    different = sum(
+        numbers(place / "ray" / "runs" / name) != numbers(place / "local" / "runs" / name) for name in after
+    )
+    print("| runs done | seconds | done when a worker was killed | of them done again | runs that differ | exit code |")
+    print("|---|---|---|---|---|---|")
+    print(f"| {len(after)} of 12 | {seconds:.0f} | {len(before)} | {len(before) - kept} | {different} | {code} |")
 
 
-def workers() -> list[int]:
-    """Return the workers of Ray that carry out a job now."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], check=True, capture_output=True, text=True).stdout
-    found = [line.split(None, 1) for line in listed.splitlines() if "ray::" in line and "IDLE" not in line]
-    return [int(pid) for pid, name in found if "job" in name or "run" in name]
+def working(pid: int) -> int:
+    """Return a worker of Ray that carries out a job for this process now: it is the parent of the job."""
+    below = psutil.Process(pid).children(recursive=True)
+    return next(int(one.ppid()) for one in below if any("attended.py" in word for word in one.cmdline()))
 
 
 def main() -> None:
