@@ -51,7 +51,7 @@ class RadiusSearch:
     name: str
     #: Which images (n,) are right: the others have no radius.
     right: Tensor
-    #: Its radius is tried first.
+    #: Its radius is tried first, or a small one where it is zero.
     threat: Threat
     #: The largest radius that makes sense.
     most: float

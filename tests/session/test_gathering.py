@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -252,3 +253,15 @@ def test_evidence_of_a_run_that_finds_everything_in_the_cache_is_the_same(
     assert again.report.student == first.report.student
     assert equal(again.evidence(), first.evidence())
     assert first.evidence().adversarial[About("student", "pgd:steps=2")].any()
+
+
+def test_radii_do_not_depend_on_the_eps_of_the_run(teacher: nn.Module, student: nn.Module, tmp_path: Path) -> None:
+    cache = Cache(tmp_path)
+    found = [
+        measured(session_of(certifier=CONVEX, radii=5, eps=eps), teacher, student, cache).evidence().radii
+        for eps in (0.003, 0.2)
+    ]
+    assert found[0].keys() == found[1].keys()
+    assert all(np.array_equal(radii, found[1][about]) for about, radii in found[0].items())
+    # The second run takes them from the cache.
+    assert sum("radii" in entry.identity.name for entry in cache.entries()) == 2

@@ -59,6 +59,18 @@ def test_the_data_says_which_radius_each_share_of_images_reaches(tmp_path: Path)
     assert float(column(data, "reached by 100%")[0]) == 0
 
 
+def test_runs_with_the_same_radii_are_one_line(tmp_path: Path) -> None:
+    for place, (eps, radii) in enumerate([("0.1", RADII), ("0.2", RADII), ("0.3", RADII / 2)]):
+        made = measured(30, eps)
+        make_run(tmp_path / "runs" / str(place), made)
+        evidence = attrs.evolve(rich_evidence(made), radii={About("student", "convex"): radii})
+        write_evidence(RunFiles(tmp_path / "runs" / str(place)).evidence, evidence)
+    (exhibit,) = sectioned(section(collect([tmp_path]))).exhibits
+    lines = [key.name for key in exhibit.legend]
+    assert lines[:4] == ["eps 0.1 and 1 more", "eps 0.3", "mean 0.2: eps 0.1 and 1 more", "mean 0.1: eps 0.3"]
+    assert len(exhibit.data.rows) == 2
+
+
 def test_without_radii_there_is_no_section(tmp_path: Path) -> None:
     make_run(tmp_path / "a", measured(30))
     assert section(collect([tmp_path])) is None
