@@ -14,13 +14,14 @@ from rcframe.api import Engine
 from rcframe.errors import RequestError, RunFailed
 from rcframe.experiments.plan import Plan, PlannedRun
 from rcframe.files import write_text
-from rcframe.findings.records import MATRIX, MatrixRecord, RowRecord, Status, write_matrix
+from rcframe.findings.records import MatrixRecord, RowRecord, Status, write_matrix
 from rcframe.jobs import Ended, Job
-from rcframe.session.layout import RunFiles
+from rcframe.session.layout import MATRIX, RunFiles
 from rcframe.storage.locks import locked_or_refused
 
 #: What a process that was asked to stop, and kept its state, exits with: as a run does, or as shells put SIGTERM.
 _STOPPED = (130, 143, -2, -15)
+_GOES_ON = "it was stopped, and goes on when started again"
 #: Seconds between two notes of what is done; thousands of runs would else write more than they compute.
 _BETWEEN_NOTES = 1.0
 
@@ -134,17 +135,18 @@ class MatrixRun:
         if RunFiles(self.folder.path / row.folder).report.is_file():
             return attrs.evolve(row, status="done", reason="")
         if ended.code in _STOPPED:
-            return attrs.evolve(row, status="interrupted", reason="it was stopped, and goes on when started again")
+            return attrs.evolve(row, status="interrupted", reason=_GOES_ON)
         return attrs.evolve(row, status="failed", reason=ended.reason or "it ended without a report")
 
     def _seen(self, rows: Mapping[str, RowRecord]) -> dict[str, RowRecord]:
         """Look once more at the runs that nothing was said of: the matrix may be ending early."""
-        return {
-            name: attrs.evolve(row, status="done", reason="")
-            if row.status == "waiting" and RunFiles(self.folder.path / row.folder).report.is_file()
-            else row
-            for name, row in rows.items()
-        }
+        return {name: self._looked_at(row) if row.status == "waiting" else row for name, row in rows.items()}
+
+    def _looked_at(self, row: RowRecord) -> RowRecord:
+        files = RunFiles(self.folder.path / row.folder)
+        if files.report.is_file():
+            return attrs.evolve(row, status="done", reason="")
+        return attrs.evolve(row, status="interrupted", reason=_GOES_ON) if files.config.is_file() else row
 
     def _note(self, rows: Mapping[str, RowRecord]) -> MatrixRecord:
         record = MatrixRecord(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
 
+from rcframe.api import KINDS
 from rcframe.errors import RequestError, listed, nearest
 
 #: A value of a setting as TOML gives it.
@@ -17,6 +19,7 @@ Given = object
 #: Settings of a run, as in a `run.toml`; options of its parts stand there as `part.option`.
 Settings = Mapping[str, Given]
 
+_BARE_OPTION = re.compile(rf"^\s*((?:{'|'.join(KINDS)}|student_model)\.[a-z_]+)\s*=", re.MULTILINE)
 _TOP = ("title", "seeds", "run", "vary", "exclude", "row")
 
 
@@ -103,8 +106,14 @@ def read_matrix_file(path: Path) -> MatrixFile:
     except OSError as error:
         raise RequestError(f"Cannot read the matrix `{path}`: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RequestError(f"`{path}` is not valid TOML: {error}.") from error
+        raise RequestError(f"`{path}` is not valid TOML: {error}.{_hint(path)}") from error
     return parse_matrix(document, path.stem, f"`{path}`")
+
+
+def _hint(path: Path) -> str:
+    """Say what is probably wrong with a file that is no TOML: an option without quotes."""
+    bare = _BARE_OPTION.search(path.read_text(encoding="utf-8-sig", errors="replace"))
+    return f' The name of an option stands in quotes: "{bare[1]}" = ...' if bare else ""
 
 
 def parse_matrix(document: Mapping[str, Given], title: str, where: str) -> MatrixFile:

@@ -12,7 +12,17 @@ import attrs
 from rcframe.errors import RequestError
 from rcframe.experiments.matrix_file import MatrixFile, Row, Settings
 from rcframe.session.assemble import Parts, Refusal, build_parts, check_settings
-from rcframe.session.config import PLAIN, RunConfig, label, make_config, set_option, typed, write_config
+from rcframe.session.config import (
+    PLAIN,
+    SETTINGS,
+    RunConfig,
+    label,
+    make_config,
+    options_by_part,
+    set_option,
+    typed,
+    write_config,
+)
 
 #: Parts of a run that may be absent; `none` says so.
 _MAY_BE_NONE = ("student_model", "neuron", "pruner", "attack", "certifier")
@@ -118,12 +128,25 @@ def _repeated(row: Row, seeds: int) -> Iterator[PlannedRun]:
 def configure(settings: Settings) -> RunConfig:
     """Return the configuration of a run from settings, of which some are options written as `part.option`."""
     whole = {key: value for key, value in settings.items() if "." not in key}
+    _refuse_options_without_part(whole)
     config = make_config({key: value for key, value in whole.items() if value != "none" or key not in _MAY_BE_NONE})
     for key, value in settings.items():
         part, dot, option = key.partition(".")
         if dot:
             config = set_option(config, part, option, value)
     return config
+
+
+def _refuse_options_without_part(settings: Mapping[str, object]) -> None:
+    """Say how an option is written that was taken for a setting of a run."""
+    config = make_config({key: value for key, value in settings.items() if key in SETTINGS and value != "none"})
+    for key in settings:
+        parts = [part for part, names in options_by_part(config).items() if key in names]
+        if key not in SETTINGS and parts:
+            words = " or ".join(f'"{part}.{key}"' for part in parts)
+            raise RequestError(
+                f"A run has no setting `{key}`. As an option of a part it is written {words}, in quotes."
+            )
 
 
 def _refuse_twins(runs: Sequence[PlannedRun]) -> None:

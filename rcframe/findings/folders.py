@@ -11,7 +11,6 @@ import attrs
 
 from rcframe.errors import RequestError
 from rcframe.findings.records import (
-    MATRIX,
     MatrixRecord,
     ReproductionRecord,
     RowRecord,
@@ -22,7 +21,7 @@ from rcframe.findings.records import (
 from rcframe.findings.settings import MACHINE, flat
 from rcframe.session.config import read_config
 from rcframe.session.evidence import Evidence, read_evidence
-from rcframe.session.layout import RunFiles
+from rcframe.session.layout import MATRIX, RunFiles
 from rcframe.session.metrics import Line, read_metrics
 from rcframe.session.report import Report
 from rcframe.session.results import read_result

@@ -12,11 +12,11 @@ import attrs
 from rcframe.errors import RequestError
 from rcframe.files import write_text
 from rcframe.findings.statistics import Difference
+from rcframe.session.layout import MATRIX
 
 FORMAT = 1
 #: What json.loads gives; every use below fails on a wrong type.
 _Found = dict[str, Any]
-MATRIX = "matrix.json"
 REPRODUCTION = "reproduction.json"
 
 #: Whether a run of a matrix is finished, failed, was interrupted, or has not begun.

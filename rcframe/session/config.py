@@ -285,6 +285,17 @@ def to_toml(value: Value) -> object:
     return str(value) if isinstance(value, Number) else value
 
 
+def options_by_part(config: RunConfig) -> dict[str, tuple[str, ...]]:
+    """Name the options that the parts of a run have, by setting."""
+    found: dict[str, tuple[str, ...]] = {}
+    for part in (*_ONE, *_MANY):
+        chosen = getattr(config, _MANY.get(part, part))
+        choices = chosen if part in _MANY else (chosen,) if chosen else ()
+        loaded = [registry().load(_ONE.get(part, part), choice) for choice in choices]
+        found[part] = tuple(option.name for cls in loaded for option in options_of(cls))
+    return found
+
+
 def set_option(config: RunConfig, part: str, option: str, value: object) -> RunConfig:
     """Set an option of a part, such as `temperature` of `student`, in every phase or method there that has it."""
     kind = _ONE.get(part, part)
@@ -303,7 +314,8 @@ def set_option(config: RunConfig, part: str, option: str, value: object) -> RunC
         every = [name for names in known for name in names]
         raise RequestError(
             f"`{part}.{option}` sets nothing: no {kind} of this run has the option `{option}`."
-            f"{nearest(option, every)} {there or f'There is no {kind}'}."
+            f"{nearest(option, every)} {there or f'There is no {kind}'}. Runs without it need a "
+            f"place of their own, such as a [[row]] of a matrix."
         )
     changed = tuple(
         attrs.evolve(choice, options={**choice.options, option: value}, text="") if option in names else choice

@@ -8,6 +8,9 @@ import attrs
 
 from rcframe.errors import RequestError
 
+#: What says how far many runs are, in the folder above them.
+MATRIX = "matrix.json"
+
 
 @attrs.frozen
 class RunFiles:
@@ -62,6 +65,11 @@ class RunFiles:
 
 def refuse_unless_begun(files: RunFiles) -> None:
     """Raise `RequestError` if no run has begun in a folder."""
+    if (files.path / MATRIX).is_file():
+        raise RequestError(
+            f"`{files.path}` holds many runs. Name one of them, in `{files.path / 'runs'}`; `rcframe matrix` goes on "
+            f"with all, and `rcframe report` shows them."
+        )
     if not files.config.is_file():
         found = "has no `run.toml`, so no run has begun in it" if files.path.is_dir() else "does not exist"
         raise RequestError(f"`{files.path}` {found}. Name the folder that a run was writing to.")

@@ -274,6 +274,21 @@ def test_an_interrupt_ends_the_engine_and_notes_what_is_done(tmp_path: Path) -> 
     assert engine.names == ["skeptical-0"]
 
 
+def test_a_run_that_was_begun_when_the_matrix_was_interrupted_is_called_interrupted(tmp_path: Path) -> None:
+    def begun(job: Job) -> Ended:
+        folder = Path(job.arguments[job.arguments.index("--out") + 1])
+        folder.mkdir(parents=True)
+        (folder / "run.toml").touch()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        matrix(tmp_path / "m", plan("kd", "plain"), Acting({0: begun})).carry_out()
+    assert statuses(read_matrix(tmp_path / "m")) == {
+        "kd 0": ("interrupted", "it was stopped, and goes on when started again"),
+        "plain 0": ("waiting", ""),
+    }
+
+
 def test_whatever_goes_wrong_here_ends_the_engine(tmp_path: Path) -> None:
     def wrong(row: RowRecord) -> None:
         raise RuntimeError("the display broke")

@@ -298,3 +298,9 @@ def test_a_jobs_configuration_names_an_attack_as_the_file_does() -> None:
     assert str(attack) == "pgd:step_size=1/255,steps=(20)"
     assert config_of(tomllib.loads(run.toml())) == config_of(tomllib.loads(run.toml()))
     assert config_of(tomllib.loads(run.toml())).seed == 4
+
+
+def test_an_option_without_its_part_is_pointed_out() -> None:
+    matrix = parse_matrix({"run": {"student": "kd"}, "vary": {"temperature": [1, 4]}}, "m", "The matrix")
+    with pytest.raises(RequestError, match=r'no setting `temperature`.* written "student\.temperature", in quotes'):
+        make_plan(matrix)

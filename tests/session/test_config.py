@@ -451,8 +451,8 @@ def test_an_option_is_set_where_it_is_and_the_rest_stays() -> None:
             "alpa",
             r"no student of this run has the option `alpa`\. Did you mean `alpha`\? `plain` has .*; `kd`",
         ),
-        ("pruner", "ratio", r"no pruner of this run has the option `ratio`\. There is no pruner\.$"),
-        ("neuron", "steps", r"no neuron of this run has the option `steps`\. There is no neuron\.$"),
+        ("pruner", "ratio", r"no pruner of this run has the option `ratio`\. There is no pruner\. Runs without it"),
+        ("neuron", "steps", r"no neuron of this run has the option `steps`\. There is no neuron\. Runs without it"),
         ("student_model", "hiden", r"no model of this run has the option `hiden`\. Did you mean `hidden`\?"),
     ],
 )

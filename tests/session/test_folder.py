@@ -146,6 +146,12 @@ def test_a_folder_in_which_a_run_has_begun_is_opened(tmp_path: Path, session: Se
     assert open_folder(tmp_path / "out") == created
 
 
+def test_the_folder_of_a_matrix_is_told_from_that_of_a_run(tmp_path: Path) -> None:
+    (tmp_path / "matrix.json").touch()
+    with pytest.raises(RequestError, match=r"holds many runs\. Name one of them, in `.*runs`"):
+        open_folder(tmp_path)
+
+
 def test_a_folder_in_which_no_run_has_begun_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=r"`.*` has no `run\.toml`, so no run has begun in it\. Name the folder"):
         open_folder(tmp_path)
