@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import rich_click as click
@@ -24,14 +25,17 @@ def report(folders: tuple[Path, ...], out: Path | None, style: str | None) -> No
     from rcframe.findings.overview import overview
     from rcframe.findings.tables import render
     from rcframe.findings.terminal import print_table
+    from rcframe.reporting.titles import title_of
     from rcframe.reporting.write import refuse_unfinished, refuse_without_libraries, write_report
 
     refuse_without_libraries()
     collection = collect(folders)
     refuse_unfinished(collection)
-    for path in write_report(collection, out or folders[0] / "report", _title(folders)):
-        # What is asked for stands alone on standard output.
-        click.echo(path, err=style is not None)
+    page, *tables = write_report(collection, out or folders[0] / "report", title_of(collection, folders))
+    # What is asked for stands alone on standard output.
+    click.echo(page, err=style is not None)
+    if tables:
+        click.echo(f"and {_counted(tables)} in {tables[0].parent}", err=style is not None)
     if style == "table":
         from rich.console import Console
 
@@ -40,6 +44,7 @@ def report(folders: tuple[Path, ...], out: Path | None, style: str | None) -> No
         click.echo(render(overview(collection), style), nl=False)
 
 
-def _title(folders: tuple[Path, ...]) -> str:
-    names = [folder.resolve().name or str(folder) for folder in folders]
-    return f"Report on {', '.join(names[:3])}{' and more' if len(names) > 3 else ''}"
+def _counted(files: Sequence[Path]) -> str:
+    """Count tables, each of which is written in several forms."""
+    count = len({file.stem for file in files})
+    return "1 table" if count == 1 else f"{count} tables"

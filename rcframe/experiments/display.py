@@ -15,6 +15,7 @@ from rich.text import Text
 from rcframe.experiments.matrix import MatrixFolder
 from rcframe.experiments.plan import Plan, PlannedRun, Shared
 from rcframe.findings.records import RowRecord
+from rcframe.visible import visible
 
 #: Rows of a plan that are shown, and running jobs that are named.
 _MOST_ROWS, _MOST_NAMED = 40, 8
@@ -28,7 +29,7 @@ def plan_table(plan: Plan, done: int) -> Group:
     rows = _by_name(plan.runs)
     for number, runs in enumerate(rows[:_MOST_ROWS], 1):
         seeds = ", ".join(str(run.config.seed) for run in runs)
-        table.add_row(str(number), Text(runs[0].name), seeds, Text(runs[0].refusal, style="red"))
+        table.add_row(str(number), Text(visible(runs[0].name)), seeds, Text(runs[0].refusal, style="red"))
     if len(rows) > _MOST_ROWS:
         table.add_row("", f"... and {len(rows) - _MOST_ROWS} more", "", "")
     if not any(run.refusal for run in plan.runs):
@@ -90,14 +91,14 @@ class MatrixDisplay:
         self._ended += 1
         self._failed += row.status != "done"
         self._over.add(row.folder)
-        line = Text(f"[{self._ended}/{self._total}] {row.status}: {row.name}, seed {row.seed}")
+        line = Text(f"[{self._ended}/{self._total}] {row.status}: {visible(row.name)}, seed {row.seed}")
         if row.reason:
             line.append(f": {row.reason}", style="red")
         self._console.print(line, soft_wrap=True)
 
     def _line(self) -> Text:
         working = [run for run in self._plan.possible if self._works(run)]
-        names = [f"{run.name} (seed {run.config.seed})" for run in working[:_MOST_NAMED]]
+        names = [f"{visible(run.name)} (seed {run.config.seed})" for run in working[:_MOST_NAMED]]
         more = f" and {len(working) - _MOST_NAMED} more" if len(working) > _MOST_NAMED else ""
         failed = f", {self._failed} failed" if self._failed else ""
         seconds = time.monotonic() - self._began

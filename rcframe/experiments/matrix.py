@@ -14,7 +14,7 @@ from rcframe.api import Engine
 from rcframe.errors import RequestError, RunFailed
 from rcframe.experiments.plan import Plan, PlannedRun
 from rcframe.files import write_text
-from rcframe.findings.records import MatrixRecord, RowRecord, Status, write_matrix
+from rcframe.findings.records import REPRODUCTION, MatrixRecord, RowRecord, Status, write_matrix
 from rcframe.jobs import Ended, Job
 from rcframe.session.layout import MATRIX, RunFiles
 from rcframe.storage.locks import locked_or_refused
@@ -102,6 +102,8 @@ class MatrixRun:
         self.folder.prepare()
         with self.folder.held():
             rows = self.rows()
+            # Its claims rest on the runs that were there before.
+            (self.folder.path / REPRODUCTION).unlink(missing_ok=True)
             self._note(rows)
             jobs = {run.id: self._job(run) for run in self.plan.possible if rows[run.id].status != "done"}
             try:

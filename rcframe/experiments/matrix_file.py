@@ -123,6 +123,7 @@ def parse_matrix(document: Mapping[str, Given], title: str, where: str) -> Matri
             raise RequestError(f"{where} has `{key}`, which no matrix has.{nearest(key, _TOP)} Known: {listed(_TOP)}.")
     shared = _settings(document.get("run", {}), f"[run] in {where}")
     axes = tuple(_axes(document.get("vary", {}), where))
+    _refuse_rivals(axes, where)
     matrix = MatrixFile(
         title=str(document.get("title", title)),
         seeds=_seeds(document.get("seeds", 1), where),
@@ -136,6 +137,15 @@ def parse_matrix(document: Mapping[str, Given], title: str, where: str) -> Matri
     if not matrix.axes and not matrix.own:
         raise RequestError(f"{where} has no runs: say what to combine in [vary], or name runs of their own in [[row]].")
     return matrix
+
+
+def _refuse_rivals(axes: Sequence[Axis], where: str) -> None:
+    """Refuse axes that set the same: one would decide, and the labels of the other would be wrong."""
+    owner: dict[str, str] = {}
+    for axis in axes:
+        for key in {key for value in axis.values for key in value.settings}:
+            if owner.setdefault(key, axis.name) != axis.name:
+                raise RequestError(f"[vary] in {where} sets `{key}` twice: by `{owner[key]}` and by `{axis.name}`.")
 
 
 def _seeds(value: Given, where: str) -> int:

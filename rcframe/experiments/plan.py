@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
 from rcframe.errors import RequestError
 from rcframe.experiments.matrix_file import MatrixFile, Row, Settings
+from rcframe.options import values_of
 from rcframe.session.assemble import Parts, Refusal, build_parts, check_settings
 from rcframe.session.config import (
+    INFORMATION,
     PLAIN,
     SETTINGS,
     RunConfig,
+    choices_of,
     label,
     make_config,
     options_by_part,
@@ -114,7 +119,7 @@ def _repeated(row: Row, seeds: int) -> Iterator[PlannedRun]:
     for seed in range(config.seed, config.seed + seeds):
         one = attrs.evolve(config, seed=seed)
         # With its name, since names that are written alike in a file's name may belong to equal settings.
-        text = f"{row.name}\n{_settled(one)}\n{parts!r}"
+        text = f"{row.name}\n{_settled(one)}\n{parts!r}\n{_brought(parts)}"
         yield PlannedRun(
             id=f"{_slug(row.name)}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
             name=row.name,
@@ -130,17 +135,30 @@ def configure(settings: Settings) -> RunConfig:
     whole = {key: value for key, value in settings.items() if "." not in key}
     _refuse_options_without_part(whole)
     config = make_config({key: value for key, value in whole.items() if value != "none" or key not in _MAY_BE_NONE})
+    written = config
     for key, value in settings.items():
         part, dot, option = key.partition(".")
         if dot:
+            _refuse_twice(written, part, option)
             config = set_option(config, part, option, value)
     return config
+
+
+def _refuse_twice(written: RunConfig, part: str, option: str) -> None:
+    """Refuse to change an option behind the back of a spec string that names it, and labels what it varies."""
+    for choice in choices_of(written, part):
+        if option in choice.options:
+            raise RequestError(
+                f"Option `{option}` of the {part} is given twice: in `{choice}` and as `{part}.{option}`."
+            )
 
 
 def _refuse_options_without_part(settings: Mapping[str, object]) -> None:
     """Say how an option is written that was taken for a setting of a run."""
     config = make_config({key: value for key, value in settings.items() if key in SETTINGS and value != "none"})
     for key in settings:
+        if key in INFORMATION:
+            raise RequestError(f"`{key}` is what a run writes for its reader, and sets nothing: leave it out.")
         parts = [part for part, names in options_by_part(config).items() if key in names]
         if key not in SETTINGS and parts:
             words = " or ".join(f'"{part}.{key}"' for part in parts)
@@ -159,6 +177,24 @@ def _refuse_twins(runs: Sequence[PlannedRun]) -> None:
                 f"Two runs of the matrix are called `{run.name}` (seed {run.config.seed}): give what is varied labels "
                 f"of its own, or rename a [[row]]."
             )
+
+
+def _brought(parts: Parts) -> str:
+    """Write down the files and folders that components name, so that other ones in their place make another run."""
+    texts = {
+        value
+        for components in parts.by_setting().values()
+        for built in components
+        for value in values_of(built).values()
+        if isinstance(value, str) and value
+    }
+    found = []
+    for text in sorted(texts):
+        path = Path(text)
+        with contextlib.suppress(OSError, ValueError):
+            facts = path.stat()
+            found.append((str(path.resolve()), facts.st_size, facts.st_mtime_ns))
+    return repr(found)
 
 
 def _settled(config: RunConfig) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 import attrs
 import numpy as np
 
-from rcframe.errors import RequestError, listed
+from rcframe.errors import RequestError, nearest
 from rcframe.findings.changes import Change, changes
 from rcframe.findings.figures import Figure, Pair, Sort, compare_pairs, figure_of, figures, judgements, paired
 from rcframe.findings.folders import Collection, FoundRun, Group, collect
@@ -63,11 +63,13 @@ class Comparison:
     paths: tuple[Path, Path]
     found: tuple[Collection, Collection]
     rows: tuple[ComparedRow, ...]
+    #: The names of the two rows that were picked; None if all were compared.
+    picked: tuple[str, str] | None = None
 
     @property
     def same_folder(self) -> bool:
-        """Whether both are one folder."""
-        return self.paths[0].resolve() == self.paths[1].resolve()
+        """Whether both are one folder, looked at whole."""
+        return self.picked is None and _same(*self.paths)
 
     @property
     def figures(self) -> tuple[ComparedFigure, ...]:
@@ -90,15 +92,48 @@ def compare_folders(first: Path, second: Path) -> Comparison:
     rows = tuple(_row(mine, theirs) for mine, theirs in _matched(found[0].groups, found[1].groups))
     if not rows:
         raise RequestError(
-            f"No run of `{first}` ({_names(found[0])}) has the name of one of `{second}` ({_names(found[1])}). "
-            f"Name the folders of two runs, or two matrices with equal rows."
+            f"No run of `{first}` ({_names(found[0].groups)}) has the name of one of `{second}` "
+            f"({_names(found[1].groups)}). Name the folders of two runs, two matrices with equal rows, or a row of "
+            f"each with --row."
         )
     return Comparison((first, second), found, rows)
 
 
-def _names(collection: Collection) -> str:
+def compare_rows(first: Path, second: Path, picked: tuple[str, str]) -> Comparison:
+    """Compare a row of one folder with a row of another or, most of all, of the same, over the seeds both have."""
+    if picked[0] == picked[1] and _same(first, second):
+        raise RequestError(
+            f"A row cannot be compared with itself: name two rows of `{first}`, not `{picked[0]}` twice."
+        )
+    sides = zip((first, second), picked, strict=True)
+    mine, theirs = (_picked(_collected(folder), name, folder) for folder, name in sides)
+    return Comparison((first, second), (mine, theirs), (_row(mine.groups[0], theirs.groups[0]),), picked)
+
+
+def _same(first: Path, second: Path) -> bool:
+    return first.resolve() == second.resolve()
+
+
+def _picked(collection: Collection, name: str, folder: Path) -> Collection:
+    """Return what a folder has of one row."""
+    groups = tuple(group for group in collection.groups if group.name == name)
+    unfinished = tuple(run for run in collection.unfinished if run.name == name)
+    if groups:
+        return attrs.evolve(collection, groups=groups, unfinished=unfinished)
+    if unfinished:
+        raise RequestError(f"No run of the row `{name}` of `{folder}` is finished: {unfinished[0].reason}.")
     names = [group.name for group in collection.groups]
-    return listed([*names[:_MOST_NAMES], *(["..."] if len(names) > _MOST_NAMES else [])])
+    raise RequestError(f"`{folder}` has no row `{name}`.{nearest(name, names)} Its rows: {quoted(names)}.")
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Join names of rows for a sentence; they hold commas themselves."""
+    return "; ".join(f"`{name}`" for name in names)
+
+
+def _names(groups: Sequence[Group]) -> str:
+    more = "; ..." if len(groups) > _MOST_NAMES else ""
+    return quoted(group.name for group in groups[:_MOST_NAMES]) + more
 
 
 def _collected(folder: Path) -> Collection:
@@ -110,8 +145,8 @@ def _collected(folder: Path) -> Collection:
     run, *others = found.unfinished
     if others:
         raise RequestError(
-            f"None of the {len(found.unfinished)} runs in `{folder}` is finished ({run.name}: {run.reason}). Let them "
-            f"finish, then compare."
+            f"None of the {len(found.unfinished)} runs in `{folder}` is finished (`{run.name}`: {run.reason}). Let "
+            f"them finish, then compare."
         )
     raise RequestError(
         f"The run in `{run.path}` is not finished: {run.reason}. Once it is (rcframe run --resume {folder}), compare."

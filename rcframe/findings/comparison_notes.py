@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rcframe.errors import listed
-from rcframe.findings.comparison import ComparedRow, Comparison
+from rcframe.findings.comparison import ComparedRow, Comparison, quoted
 from rcframe.findings.figures import same_images
 from rcframe.findings.folders import Group
 
@@ -36,9 +36,10 @@ def summary(comparison: Comparison) -> str:
 
 def legend(comparison: Comparison) -> tuple[str, str]:
     """Say which folder is A, which is B, and what they hold."""
+    rows = [f", row `{name}`" for name in comparison.picked] if comparison.picked else ["", ""]
     first, second = (
-        f"{name}: {path} ({_contents(found.groups)})"
-        for name, path, found in zip("AB", comparison.paths, comparison.found, strict=True)
+        f"{name}: {path}{row} ({_contents(found.groups)})"
+        for name, path, row, found in zip("AB", comparison.paths, rows, comparison.found, strict=True)
     )
     return first, second
 
@@ -56,7 +57,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 def notes(comparison: Comparison) -> tuple[str, ...]:
     """Say what the figures rest on, what was left out, and what speaks against them."""
     said = gathered((row.name, [*_about_row(row), *_warnings(row)]) for row in comparison.rows)
-    of_rows = (text if names is None else f"{listed(names)}: {text}" for text, names in said)
+    of_rows = (text if names is None else f"{quoted(names)}: {text}" for text, names in said)
     return (*of_rows, *_left_out(comparison), *_chance(comparison))
 
 
@@ -132,9 +133,9 @@ def _warnings(row: ComparedRow) -> Iterator[str]:
 def _left_out(comparison: Comparison) -> Iterator[str]:
     for name, lonely, found in zip("AB", comparison.alone, comparison.found, strict=True):
         if lonely:
-            yield f"Only in {name}: {listed(lonely)}."
+            yield f"Only in {name}: {quoted(lonely)}."
         for run in found.unfinished:
-            yield f"Not finished in {name}: {run.name} ({run.reason})."
+            yield f"Not finished in {name}: `{run.name}` ({run.reason})."
 
 
 def _chance(comparison: Comparison) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rcframe.errors import listed
 from rcframe.findings.changes import Change, Effect
 from rcframe.findings.comparison import ComparedFigure, ComparedRow, Comparison
 from rcframe.findings.comparison_notes import gathered, legend, notes, summary
@@ -98,10 +97,10 @@ def settings_table(comparison: Comparison) -> Table | None:
     found = gathered((row.name, row.changes) for row in comparison.rows)
     if not found:
         return None
-    title, columns = "What was set otherwise", ("setting", "A", "B", "can change results")
+    title, columns = f"What was set otherwise{_in_row(comparison)}", ("setting", "A", "B", "can change results")
     if all(names is None for _, names in found):
         return Table(title, columns, tuple(_setting_cells(change) for change, _ in found))
-    rows = ((listed(names) if names else "all", *_setting_cells(change)) for change, names in found)
+    rows = (("; ".join(names) if names else "all", *_setting_cells(change)) for change, names in found)
     return Table(title, (_ROW, *columns), tuple(rows))
 
 
@@ -120,7 +119,14 @@ def figures_table(comparison: Comparison) -> Table:
     if all(figure.sort == "accuracy" for _, figure in shown):
         said = (_SAME_SIZES, *said)
     said = ("Accuracies are in percent, their differences in points with 95% intervals.", *said)
-    return Table("What came out", (*((_ROW,) if several else ()), *columns), tuple(rows), said)
+    title = f"What came out{_in_row(comparison)}"
+    return Table(title, (*((_ROW,) if several else ()), *columns), tuple(rows), said)
+
+
+def _in_row(comparison: Comparison) -> str:
+    """Name the only row that was compared, where there are others or it was picked."""
+    told = len(comparison.rows) == 1 and (comparison.picked or any(comparison.alone))
+    return f": {comparison.rows[0].name}" if told else ""
 
 
 def _each(comparison: Comparison) -> Iterator[tuple[ComparedRow, ComparedFigure]]:

@@ -11,6 +11,7 @@ import attrs
 
 from rcframe.errors import RequestError
 from rcframe.findings.records import (
+    FoundReproduction,
     MatrixRecord,
     ReproductionRecord,
     RowRecord,
@@ -67,7 +68,8 @@ class FoundRun:
         """What the run is apart from its seed and machine: equal for runs that repeat each other."""
         aside = {*MACHINE, "seed"}
         named = (("row", self.row.name),) if self.row else ()
-        return (*named, *sorted((name, text) for name, text in self.settings.items() if name not in aside))
+        measured = ("images", str(self.report.student.clean.n))
+        return (*named, measured, *sorted((name, text) for name, text in self.settings.items() if name not in aside))
 
     @property
     def home(self) -> Path:
@@ -113,7 +115,12 @@ class Collection:
     groups: tuple[Group, ...]
     unfinished: tuple[Unfinished, ...]
     matrices: tuple[MatrixRecord, ...] = ()
-    reproductions: tuple[ReproductionRecord, ...] = ()
+    reproduced: tuple[FoundReproduction, ...] = ()
+
+    @property
+    def reproductions(self) -> tuple[ReproductionRecord, ...]:
+        """What all reproductions found."""
+        return tuple(found.record for found in self.reproduced)
 
     @property
     def runs(self) -> tuple[FoundRun, ...]:
@@ -131,7 +138,7 @@ def collect(folders: Sequence[Path]) -> Collection:
         for place in inner:
             places.setdefault(place.resolve(), place)
     matrices = {place: read_matrix(place) for place in places.values() if (place / MATRIX).is_file()}
-    reproductions = [found for place in matrices if (found := read_reproduction(place))]
+    reproduced = [FoundReproduction(place, found) for place in matrices if (found := read_reproduction(place))]
     runs: dict[Path, FoundRun] = {}
     unfinished: dict[Path, Unfinished] = {}
     for place in places.values():
@@ -142,7 +149,7 @@ def collect(folders: Sequence[Path]) -> Collection:
             elif item.row or key not in runs:
                 runs[key] = item
     return Collection(
-        _grouped(list(runs.values())), tuple(unfinished.values()), tuple(matrices.values()), tuple(reproductions)
+        _grouped(list(runs.values())), tuple(unfinished.values()), tuple(matrices.values()), tuple(reproduced)
     )
 
 

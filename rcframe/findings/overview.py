@@ -11,8 +11,8 @@ from rcframe.findings.tables import NOTHING, Table
 from rcframe.session.evidence import About
 
 _CAPTION = (
-    "Accuracy in percent with its 95% interval: of the mean over the seeds (Student's t), or, of one seed, of the "
-    "fraction of its n images (Wilson)."
+    "Accuracy in percent, the mean over the seeds, with its 95% interval: noise of the seeds (Student's t) and of the "
+    "n images (Wilson), added as squares; of one seed, that of the images alone."
 )
 
 

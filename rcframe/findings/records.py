@@ -103,6 +103,14 @@ class ReproductionRecord:
     claims: tuple[ClaimRecord, ...]
 
 
+@attrs.frozen
+class FoundReproduction:
+    """What a reproduction found, and the folder of its runs."""
+
+    path: Path
+    record: ReproductionRecord
+
+
 def write_matrix(folder: Path, record: MatrixRecord) -> None:
     """Write `matrix.json`."""
     _write(folder / MATRIX, record)

@@ -30,7 +30,7 @@ def beside(record: ReproductionRecord, groups: Sequence[Group]) -> Table:
     said = f"Published: {record.source}."
     if record.scale == "small":
         said += " Those figures are of the full scale; at the small one only directions can be compared."
-    measured = "Accuracy in percent; measured with the 95% interval of the mean over seeds."
+    measured = "Accuracy in percent; measured: the mean over seeds, with its 95% interval over seeds and images."
     notes = (measured, said, *([record.note] if record.note else []))
     return Table(f"{record.recipe}: {record.title} ({record.scale} scale)", ("run", *heads), tuple(rows), notes)
 

@@ -45,17 +45,17 @@ class Difference:
 
 
 def estimate(values: Sequence[float], images: int) -> Estimate:
-    """Return the mean of a figure over seeds; of one seed, an accuracy on so many images.
+    """Return the mean of a figure over seeds: an accuracy on so many images, or, with 0 images, a size.
 
-    Over seeds the interval is Student's t of the mean, as in the report of a run with several seeds; it speaks of other
-    seeds on the same images. Of one seed it is Wilson's, and speaks of the same network on other images.
+    Two sources of chance count: other seeds (Student's t) and, for an accuracy, other images. All seeds share their
+    images, so more seeds do not shrink the second: it is Wilson's, of the mean on the images of one seed. The interval
+    adds both, which is rather too wide than too narrow. Of one seed it speaks of the same network on other images.
     """
     mean = math.fsum(values) / len(values)
-    if len(values) > 1:
-        half = _student_half_width(np.asarray(values, float))
-        return Estimate(mean, mean - half, mean + half, len(values), images)
-    low, high = _accuracy(mean, images).interval if images else (mean, mean)
-    return Estimate(mean, low, high, 1, images)
+    over_seeds = _over_seeds(np.asarray(values, float))
+    down, up = _margins(mean, images) if images else (0.0, 0.0)
+    low, high = mean - math.hypot(over_seeds, down), mean + math.hypot(over_seeds, up)
+    return Estimate(mean, low, high, len(values), images)
 
 
 def compare_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
@@ -78,7 +78,7 @@ def compare_proportions(first: Sequence[Accuracy], second: Sequence[Accuracy]) -
     """
     gain = np.asarray([mine.value for mine in first]) - np.asarray([theirs.value for theirs in second])
     mean, over_seeds = float(gain.mean()), _over_seeds(gain)
-    (down, up), (other_down, other_up) = _margins(first), _margins(second)
+    (down, up), (other_down, other_up) = _shared_margins(first), _shared_margins(second)
     low = mean - math.hypot(over_seeds, down, other_up)
     high = mean + math.hypot(over_seeds, up, other_down)
     return Difference(mean, max(-1.0, low), min(1.0, high), len(gain), 0)
@@ -116,13 +116,14 @@ def _image_half_width(gains: NDArray[np.float64]) -> float:
     return _NORMAL * float(padded.std()) / math.sqrt(len(padded))
 
 
-def _margins(accuracies: Sequence[Accuracy]) -> tuple[float, float]:
-    """Return how far below and above their mean the interval over images reaches."""
+def _shared_margins(accuracies: Sequence[Accuracy]) -> tuple[float, float]:
+    """Return the margins over images of the mean of runs that share their images."""
     mean = math.fsum(accuracy.value for accuracy in accuracies) / len(accuracies)
-    shared = _accuracy(mean, min(accuracy.n for accuracy in accuracies))
-    low, high = shared.interval
-    return shared.value - low, high - shared.value
+    return _margins(mean, min(accuracy.n for accuracy in accuracies))
 
 
-def _accuracy(value: float, images: int) -> Accuracy:
-    return Accuracy(round(value * images), images)
+def _margins(value: float, images: int) -> tuple[float, float]:
+    """Return how far below and above an accuracy Wilson's interval over images reaches; never 0 on both sides."""
+    nearest = Accuracy(round(value * images), images)
+    low, high = nearest.interval
+    return nearest.value - low, high - nearest.value

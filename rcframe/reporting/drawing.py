@@ -158,7 +158,8 @@ def _plot(
         ys,
         color=colour(style),
         marker=marker,
-        markevery=marked or max(1, len(xs) // _MARKED),
+        # Of points that no line joins, each is seen by its marker alone.
+        markevery=marked or (1 if form == "mark" else max(1, len(xs) // _MARKED)),
         markeredgewidth=1.2,
         # Hollow where the line is dashed, so that single points differ too.
         markerfacecolor=PAPER if style.dashed else colour(style),

@@ -9,10 +9,10 @@ import attrs
 from rcframe.findings.folders import Group
 from rcframe.findings.settings import MACHINE
 from rcframe.options import Number
+from rcframe.reporting.traits import Alike, Settings, Trait, in_words, told_apart
 
 #: What says where, with which chance, and on how much a run was done.
 _ASIDE = (*MACHINE, "seed")
-Settings = tuple[tuple[str, str], ...]
 
 
 @attrs.frozen(eq=False)
@@ -28,8 +28,15 @@ class Family:
     """Groups that differ in one setting only, by its value."""
 
     #: What tells the family from the others; empty if it is the only one.
-    name: str
+    traits: tuple[Trait, ...]
+    #: The settings in which its members are equal.
+    settings: Settings
     members: tuple[Member, ...]
+
+    @property
+    def name(self) -> str:
+        """What tells the family from the others, in words."""
+        return in_words(self.traits)
 
 
 def varied(groups: Sequence[Group]) -> list[str]:
@@ -51,29 +58,16 @@ def families(groups: Sequence[Group], setting: str) -> list[Family]:
         for others, members in together.items()
         if len({member.value for member in members}) > 1
     }
-    names = _told_apart([members[0].group for members in found.values()], list(found), setting)
-    return [Family(name, tuple(members)) for name, members in zip(names, found.values(), strict=True)]
+    alike = [Alike(tuple(member.group for member in members), others) for others, members in found.items()]
+    return [
+        Family(traits, one.settings, tuple(found[one.settings]))
+        for one, traits in zip(alike, told_apart(alike, setting), strict=True)
+    ]
 
 
 def _others(group: Group, setting: str) -> Settings:
     aside = {*_ASIDE, setting}
     return tuple(sorted((name, text) for name, text in group.first.settings.items() if name not in aside))
-
-
-def _told_apart(groups: Sequence[Group], settings: Sequence[Settings], setting: str) -> list[str]:
-    """Name each by the settings in which it differs from the others: parts as they were typed, where that is short."""
-    common = set.intersection(*map(set, settings)) if settings else set()
-    return [
-        ", ".join(dict.fromkeys(_words(group, name, text, setting) for name, text in own if (name, text) not in common))
-        for group, own in zip(groups, settings, strict=True)
-    ]
-
-
-def _words(group: Group, name: str, text: str, setting: str) -> str:
-    part = name.partition(".")[0]
-    typed = group.first.typed.get(part)
-    # A part that is typed with the setting itself would name one member, not the family.
-    return f"{name} {text}" if typed is None or part == setting.partition(".")[0] else typed
 
 
 def _number(text: str | None) -> float | None:

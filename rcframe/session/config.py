@@ -285,13 +285,20 @@ def to_toml(value: Value) -> object:
     return str(value) if isinstance(value, Number) else value
 
 
+def choices_of(config: RunConfig, part: str) -> tuple[Choice, ...]:
+    """Return what was chosen for a part, such as `student`; nothing where there is no such part."""
+    if part in _MANY:
+        several: tuple[Choice, ...] = getattr(config, _MANY[part])
+        return several
+    chosen = getattr(config, part) if part in _ONE else None
+    return (chosen,) if chosen else ()
+
+
 def options_by_part(config: RunConfig) -> dict[str, tuple[str, ...]]:
     """Name the options that the parts of a run have, by setting."""
     found: dict[str, tuple[str, ...]] = {}
     for part in (*_ONE, *_MANY):
-        chosen = getattr(config, _MANY.get(part, part))
-        choices = chosen if part in _MANY else (chosen,) if chosen else ()
-        loaded = [registry().load(_ONE.get(part, part), choice) for choice in choices]
+        loaded = [registry().load(_ONE.get(part, part), choice) for choice in choices_of(config, part)]
         found[part] = tuple(option.name for cls in loaded for option in options_of(cls))
     return found
 
@@ -304,10 +311,7 @@ def set_option(config: RunConfig, part: str, option: str, value: object) -> RunC
             f"`{part}.{option}` is no option: a run has no part `{part}`.{nearest(part, [*_ONE, *_MANY])} "
             f"Parts: {listed([*_ONE, *_MANY])}."
         )
-    chosen = getattr(config, _MANY.get(part, part))
-    if part == "student_model" and chosen is None:
-        chosen = config.model
-    choices = chosen if part in _MANY else (chosen,) if chosen else ()
+    choices = choices_of(config, part) or (choices_of(config, "model") if part == "student_model" else ())
     known = [[found.name for found in options_of(registry().load(kind, choice))] for choice in choices]
     if not any(option in names for names in known):
         there = "; ".join(f"`{choice.name}` has {listed(names)}" for choice, names in zip(choices, known, strict=True))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rcframe.findings.tables import FORMS
+from tests.findings.folders_made import Made, make_matrix, right, row
 
 if TYPE_CHECKING:
     from tests.conftest import Command, Outcome
@@ -99,8 +100,42 @@ def test_what_is_no_finished_run_is_refused_with_a_sentence(cli: Command) -> Non
         assert refused(cli("compare", name, "a")) == said[name]
 
 
-def test_two_folders_are_needed(cli: Command) -> None:
-    assert cli("compare", "a").code == 2
+def test_two_rows_of_one_matrix_are_compared_over_all_their_seeds(cli: Command) -> None:
+    rows = [
+        (row(name, seed), Made(seed=seed, student=right(n))) for name, n in (("a", 9), ("b", 30)) for seed in (0, 1)
+    ]
+    make_matrix(Path("m"), rows)
+    outcome = cli("compare", "m", "--row", "b", "--row", "a")
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith(
+        "A: m, row `b` (seeds 0, 1)\nB: m, row `a` (seeds 0, 1)\n\n1 of 2 accuracies differs "
+    )
+    assert re.search(
+        r"│ student clean +│ +75\.0 │ +22\.5 │ -52\.5 \[-\d\d\.\d, -\d\d\.\d\] │ beyond noise +│", outcome.out
+    )
+    make_matrix(Path("n"), [(row("c"), Made(student=right(20)))])
+    assert "│ student clean │ 22.5 │ 50.0 │" in cli("compare", "m", "n", "--row", "a", "--row", "c").out
+
+
+def test_an_unknown_row_is_refused_with_a_sentence(cli: Command) -> None:
+    make_matrix(Path("m"), [(row("plain"), Made()), (row("kd"), Made())])
+    said = refused(cli("compare", "m", "--row", "plain", "--row", "plein"))
+    assert said == "`m` has no row `plein`. Did you mean `plain`? Its rows: `plain`; `kd`."
+
+
+@pytest.mark.parametrize(("count", "times"), [(1, "once"), (3, "3 times")])
+@pytest.mark.parametrize("folders", [("m",), ("m", "n")])
+def test_rows_come_in_twos(cli: Command, folders: tuple[str, ...], count: int, times: str) -> None:
+    said = refused(cli("compare", *folders, *("--row", "a") * count))
+    assert said == f"--row was given {times}. Give it twice: the row of A, then the row of B."
+
+
+def test_two_folders_or_two_rows_are_needed(cli: Command) -> None:
+    assert refused(cli("compare", "a")) == (
+        "`a` is one folder, and there is nothing to compare it with. Name a second one, or two rows of it: --row NAME "
+        "--row NAME."
+    )
+    assert cli("compare").code == 2
 
 
 @pytest.mark.parametrize("arguments", [("compare", "--help"), ("--help",)])

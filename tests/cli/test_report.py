@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Command
-from tests.findings.folders_made import Made, make_run, make_seeds, make_unfinished, right
+from tests.findings.folders_made import Made, make_matrix, make_run, make_seeds, make_unfinished, right, row
 
 
 @pytest.fixture
@@ -17,13 +17,13 @@ def run(tmp_path: Path) -> Path:
     return make_run(tmp_path / "runs" / "one", Made(student=right(30)))
 
 
-def test_a_report_is_written_beside_the_run_with_a_line_for_each_file(cli: Command, run: Path) -> None:
+def test_a_report_is_written_beside_the_run_and_its_page_and_tables_are_named(cli: Command, run: Path) -> None:
     done = cli("report", str(run))
     assert (done.code, done.err) == (0, "")
-    named = [Path(line) for line in done.out.splitlines()]
-    assert named[0] == run / "report" / "report.html"
-    assert sorted(named) == sorted(path for path in (run / "report").rglob("*") if path.is_file())
-    assert "75.0 [59.8, 85.8]" in named[0].read_text()
+    page, tables = run / "report" / "report.html", run / "report" / "tables"
+    count = len({file.stem for file in tables.iterdir()})
+    assert done.out.splitlines() == [str(page), f"and {count} tables in {tables}"]
+    assert "75.0 [59.8, 85.8]" in page.read_text()
 
 
 def test_several_folders_make_one_report_where_it_is_wanted(cli: Command, run: Path, tmp_path: Path) -> None:
@@ -46,6 +46,12 @@ def test_the_results_alone_go_to_standard_output_in_the_form_that_is_asked_for(
     assert "75.0 [59.8, 85.8]" in done.out
     if form == "csv":
         assert [len(row) for row in csv.reader(io.StringIO(done.out))] == [12, 12]
+
+
+def test_the_report_of_a_matrix_has_its_title(cli: Command, tmp_path: Path) -> None:
+    folder = make_matrix(tmp_path / "m", [(row("a"), Made())])
+    assert cli("report", str(folder)).code == 0
+    assert "<title>made</title>" in (folder / "report" / "report.html").read_text()
 
 
 def test_unfinished_runs_are_listed_and_hinder_nothing(cli: Command, run: Path) -> None:

@@ -359,3 +359,10 @@ def test_the_record_is_text_that_other_programs_can_read(tmp_path: Path) -> None
     assert found == {"format": 1, "title": "A test", "command": "a test", "axes": ["student"]}
     assert row.pop("folder").startswith("runs/kd-0-")
     assert row == {"name": "kd", "labels": {"student": "kd"}, "seed": 0, "status": "failed", "reason": "No luck."}
+
+
+def test_claims_about_earlier_runs_are_gone_when_a_matrix_starts_again(tmp_path: Path) -> None:
+    matrix(tmp_path / "m", plan("kd"), Acting({})).carry_out()
+    (tmp_path / "m" / "reproduction.json").write_text("{}")
+    matrix(tmp_path / "m", plan("kd"), Acting({})).carry_out()
+    assert not (tmp_path / "m" / "reproduction.json").exists()

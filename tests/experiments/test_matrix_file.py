@@ -74,10 +74,10 @@ def test_a_table_for_a_part_is_the_part_and_not_several_settings() -> None:
     assert row.settings == {"student": {"name": "kd", "alpha": 0.5}, "student.taps": {"a": 1}}
 
 
-def test_a_later_axis_is_stronger_than_an_earlier_and_both_than_what_is_shared() -> None:
+def test_axes_are_stronger_than_what_is_shared() -> None:
     (row,) = read("""
         run = { model = "mlp", eval_size = 1, data = "digits" }
-        vary.set.one = { model = "lenet5", eval_size = 2 }
+        vary.set.one = { model = "lenet5" }
         vary.eval_size = [3]
     """).rows()
     assert row.settings == {"model": "lenet5", "eval_size": 3, "data": "digits"}
@@ -362,3 +362,9 @@ def test_an_option_without_quotes_that_makes_the_file_no_toml_is_pointed_out(tmp
     file.write_text('[vary.student]\nkd = "kd"\n[vary]\nstudent.temperature = [1, 4]\n', encoding="utf-8")
     with pytest.raises(RequestError, match=r'The name of an option stands in quotes: "student\.temperature" = '):
         read_matrix_file(file)
+
+
+def test_two_axes_never_set_the_same() -> None:
+    vary = {"eps": {"a": 0.2, "b": 0.3}, "x": {"p": {"eps": 0.5}, "q": {"seed": 3}}}
+    with pytest.raises(RequestError, match=r"\[vary\] in The matrix sets `eps` twice: by `eps` and by `x`"):
+        parse_matrix({"vary": vary}, "m", "The matrix")

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -192,7 +193,7 @@ def test_a_long_name_makes_no_long_file_name() -> None:
     [
         'row = [{ name = "own" }, { name = "own", student = "kd" }]',
         'vary.student = ["kd"]\nrow = { name = "kd" }',
-        'vary.a."x, y" = { seed = 0 }\nvary.b.z = {seed = 0}\nrow = { name = "x, y, z" }',
+        'vary.a."x, y" = { seed = 0 }\nvary.b.z = {radii = 0}\nrow = { name = "x, y, z" }',
         'seeds = 2\nvary.seed = [0, 1]\nvary.student = ["kd"]',
     ],
 )
@@ -304,3 +305,35 @@ def test_an_option_without_its_part_is_pointed_out() -> None:
     matrix = parse_matrix({"run": {"student": "kd"}, "vary": {"temperature": [1, 4]}}, "m", "The matrix")
     with pytest.raises(RequestError, match=r'no setting `temperature`.* written "student\.temperature", in quotes'):
         make_plan(matrix)
+
+
+@pytest.mark.parametrize(
+    ("run", "vary"),
+    [
+        ({"student.temperature": 4}, {"student": ["kd:temperature=1", "kd:temperature=8"]}),
+        ({}, {"student": ["kd:temperature=9"], "student.temperature": [1, 2]}),
+    ],
+)
+def test_an_option_is_never_set_twice_so_labels_stay_true(run: dict[str, object], vary: dict[str, object]) -> None:
+    with pytest.raises(RequestError, match=r"Option `temperature` of the student is given twice: in `kd:temperature="):
+        make_plan(parse_matrix({"run": run, "vary": vary}, "m", "The matrix"))
+
+
+@pytest.mark.parametrize("key", ["typed", "command", "format", "as_begun"])
+def test_what_runs_write_for_their_reader_cannot_be_varied(key: str) -> None:
+    with pytest.raises(RequestError, match=f"`{key}` is what a run writes for its reader"):
+        make_plan(parse_matrix({"vary": {key: [1, 2]}}, "m", "The matrix"))
+
+
+def test_another_file_in_the_place_of_a_teachers_makes_another_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = []
+    for place, content in (("a", "one"), ("b", "one"), ("a", "another")):
+        (tmp_path / place).mkdir(exist_ok=True)
+        (tmp_path / place / "w.safetensors").write_text(content)
+        monkeypatch.chdir(tmp_path / place)
+        matrix = parse_matrix({"vary": {"teacher": ["file:w.safetensors"]}}, "m", "The matrix")
+        ids += [run.id for _ in range(2) for run in make_plan(matrix).runs]
+    assert ids[0::2] == ids[1::2]
+    assert len(set(ids)) == 3

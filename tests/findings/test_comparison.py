@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rcframe.errors import RequestError
-from rcframe.findings.comparison import ComparedFigure, Comparison, compare_folders
+from rcframe.findings.comparison import ComparedFigure, Comparison, compare_folders, compare_rows
 from rcframe.findings.statistics import compare_images, compare_values
 from tests.findings.folders_made import (
     IMAGES,
@@ -194,8 +194,8 @@ def test_folders_without_equal_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as refused:
         compare_folders(first, second)
     assert str(refused.value) == (
-        f"No run of `{first}` (p, q, r, s, t, ...) has the name of one of `{second}` (x, y). Name the folders of two "
-        f"runs, or two matrices with equal rows."
+        f"No run of `{first}` (`p`; `q`; `r`; `s`; `t`; ...) has the name of one of `{second}` (`x`; `y`). Name the "
+        f"folders of two runs, two matrices with equal rows, or a row of each with --row."
     )
 
 
@@ -205,6 +205,66 @@ def test_a_folder_stays_the_same_however_it_is_named(tmp_path: Path, monkeypatch
     monkeypatch.chdir(folder)
     assert compare_folders(Path(), tmp_path / "link").same_folder
     assert not compare_folders(folder, make_run(tmp_path / "two")).same_folder
+
+
+# -- two rows that were picked ----------------------------------------------------------------------------------------
+
+PLAIN, KD = "plain", "kd:temperature=4,alpha=0.9"
+
+
+@pytest.fixture
+def matrix(tmp_path: Path) -> Path:
+    """Two rows that share seeds 1 and 2, one with a single seed, and one that failed."""
+    students = {(PLAIN, 0): 1, (PLAIN, 1): 10, (PLAIN, 2): 12, (KD, 1): 30, (KD, 2): 36, (KD, 3): 40, ("late", 1): 5}
+    rows = [(row(name, seed), Made(seed=seed, student=right(n))) for (name, seed), n in students.items()]
+    failed = [attrs.evolve(row(name, 4), status="failed", reason="too little memory") for name in (KD, "nasty")]
+    return make_matrix(tmp_path / "matrix", [*rows, *((record, None) for record in failed)])
+
+
+def test_two_rows_of_a_matrix_are_compared_over_the_seeds_that_both_have(matrix: Path) -> None:
+    found = compare_rows(matrix, matrix, (PLAIN, KD))
+    clean = figure(found, "student clean")
+    mine, theirs = (np.stack([right(n) for n in counts]) for counts in ((10, 12), (30, 36)))
+    assert clean.difference == compare_images(theirs, mine)
+    assert (clean.first, clean.second) == pytest.approx((11 / IMAGES, 33 / IMAGES))
+
+
+def test_of_picked_rows_nothing_else_is_said(matrix: Path) -> None:
+    found = compare_rows(matrix, matrix, (PLAIN, KD))
+    assert [row.name for row in found.rows] == [f"{PLAIN} / {KD}"]
+    assert [[run.name for run in side.unfinished] for side in found.found] == [[], [KD]]
+    assert (found.alone, found.same_folder) == (((), ()), False)
+
+
+def test_rows_of_two_matrices_are_picked_from_theirs(matrix: Path, tmp_path: Path) -> None:
+    other = make_matrix(tmp_path / "other", [(row(PLAIN, 1), Made(seed=1, student=right(7)))])
+    for sides, picked, counts in (
+        ((matrix, other), (KD, PLAIN), (30, 7)),
+        ((other, matrix), (PLAIN, KD), (7, 30)),
+        ((matrix, other), (PLAIN, PLAIN), (10, 7)),
+    ):
+        clean = figure(compare_rows(*sides, picked), "student clean")
+        assert (clean.first, clean.second) == (counts[0] / IMAGES, counts[1] / IMAGES)
+
+
+@pytest.mark.parametrize("picked", [(PLAIN, "kd:temperature=5,alpha=0.9"), ("kd:temperature=5,alpha=0.9", PLAIN)])
+def test_an_unknown_row_is_refused_with_the_nearest_and_all(matrix: Path, picked: tuple[str, str]) -> None:
+    with pytest.raises(RequestError) as refused:
+        compare_rows(matrix, matrix, picked)
+    assert str(refused.value) == (
+        f"`{matrix}` has no row `kd:temperature=5,alpha=0.9`. Did you mean `{KD}`? Its rows: `plain`; `{KD}`; `late`."
+    )
+
+
+def test_a_row_of_which_nothing_is_finished_is_refused_with_the_reason(matrix: Path) -> None:
+    with pytest.raises(RequestError) as refused:
+        compare_rows(matrix, matrix, (PLAIN, "nasty"))
+    assert str(refused.value) == f"No run of the row `nasty` of `{matrix}` is finished: too little memory."
+
+
+def test_a_row_is_not_compared_with_itself(matrix: Path) -> None:
+    with pytest.raises(RequestError, match=r"^A row cannot be compared with itself: name two rows of `.*`, not `late`"):
+        compare_rows(matrix, matrix, ("late", "late"))
 
 
 # -- what cannot be compared ------------------------------------------------------------------------------------------
@@ -224,7 +284,7 @@ def test_a_run_that_is_not_finished_is_refused_on_either_side(tmp_path: Path) ->
 def test_a_matrix_of_which_nothing_is_finished_is_refused(tmp_path: Path) -> None:
     rows = [(attrs.evolve(row(name), status="failed", reason="too little memory"), None) for name in ("x", "y")]
     matrix = make_matrix(tmp_path / "m", rows)
-    with pytest.raises(RequestError, match=r"None of the 2 runs in `.*m` is finished \(x: too little memory\)\. Let"):
+    with pytest.raises(RequestError, match=r"None of the 2 runs in `.*m` is finished \(`x`: too little memory\)\. Let"):
         compare_folders(matrix, make_run(tmp_path / "done"))
 
 

@@ -6,7 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
-from rcframe.findings.comparison import Comparison, compare_folders
+from rcframe.findings.comparison import Comparison, compare_folders, compare_rows
 from rcframe.findings.comparison_notes import gathered, legend, notes, summary
 from tests.findings.folders_made import Made, make_matrix, make_run, make_seeds, make_unfinished, right, row
 
@@ -94,6 +94,14 @@ def test_the_legend_says_what_the_folders_hold(tmp_path: Path) -> None:
     assert legend(compare_folders(first, second)) == (f"A: {first} (2 rows, seeds 0, 4)", f"B: {second} (seed 0)")
 
 
+def test_the_legend_names_the_rows_that_were_picked(tmp_path: Path) -> None:
+    runs = [(row(name, seed), Made(seed=seed)) for name, seeds in (("x", (0, 1)), ("y", (1, 2))) for seed in seeds]
+    matrix = make_matrix(tmp_path / "m", runs)
+    found = compare_rows(matrix, matrix, ("y", "x"))
+    assert legend(found) == (f"A: {matrix}, row `y` (seeds 1, 2)", f"B: {matrix}, row `x` (seeds 0, 1)")
+    assert summary(found) == "The results are exactly equal."
+
+
 # -- what a reader must know besides ----------------------------------------------------------------------------------
 
 ONE = (
@@ -174,9 +182,9 @@ def test_what_is_only_on_one_side_or_not_finished_is_named(tmp_path: Path) -> No
     first = make_matrix(tmp_path / "a", [(row("x"), Made()), (row("y"), Made()), (row("z"), Made()), (failed, None)])
     second = make_matrix(tmp_path / "b", [(row("x"), Made()), (row("v"), Made())])
     assert notes(compare_folders(first, second))[2:] == (
-        "Only in A: y, z.",
-        "Not finished in A: w (too little memory).",
-        "Only in B: v.",
+        "Only in A: `y`; `z`.",
+        "Not finished in A: `w` (too little memory).",
+        "Only in B: `v`.",
     )
 
 
@@ -184,13 +192,13 @@ def test_seeds_that_are_not_finished_are_named(tmp_path: Path) -> None:
     first = make_seeds(tmp_path / "a", [Made(seed=0), Made(seed=1)], asked=3)
     make_unfinished(first / "seed-2", 2)
     second = make_seeds(tmp_path / "b", [Made(seed=0), Made(seed=1)])
-    assert notes(compare_folders(first, second))[-1] == ("Not finished in A: seed-2 (it was stopped, or still runs).")
+    assert notes(compare_folders(first, second))[-1] == ("Not finished in A: `seed-2` (it was stopped, or still runs).")
 
 
 def test_what_holds_for_all_rows_is_said_once_and_else_with_their_names(tmp_path: Path) -> None:
     first = {"x": Made(queries=5), "y": Made(), "z": Made(queries=5)}
     said = notes(of_matrices(tmp_path, first, {"x": Made(), "y": Made(), "z": Made()}))
-    assert said == (ONE, SAME_IMAGES, "x, z: The student asked the teacher about 5 images in A and 0 in B.")
+    assert said == (ONE, SAME_IMAGES, "`x`; `z`: The student asked the teacher about 5 images in A and 0 in B.")
 
 
 def test_many_intervals_are_said_to_hold_some_by_chance(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from rcframe.errors import RequestError
-from rcframe.findings.comparison import Comparison, compare_folders
+from rcframe.findings.comparison import Comparison, compare_folders, compare_rows
 from rcframe.findings.comparison_view import as_json, exact_table, figures_table, settings_table, show, written
 from tests.findings.folders_made import IMAGES, Made, make_matrix, make_run, make_seeds, right, row
 
@@ -66,7 +66,7 @@ def test_changes_of_some_rows_name_them(tmp_path: Path) -> None:
     table = settings_table(compare_folders(first, second))
     assert table is not None
     assert table.columns[0] == "row"
-    assert table.rows == (("all", "eps", "0.1", "0.2", "yes"), ("x, z", "threads", "1", "2", "by rounding"))
+    assert table.rows == (("all", "eps", "0.1", "0.2", "yes"), ("x; z", "threads", "1", "2", "by rounding"))
 
 
 def test_figures_are_percents_points_and_counts(comparison: Comparison) -> None:
@@ -82,6 +82,34 @@ def test_figures_are_percents_points_and_counts(comparison: Comparison) -> None:
     assert found["student non-zero"] == ["2,000", "1,500", "-500 (-25.0%)", "differs"]
     assert found["student bytes"] == ["8,000", "6,000", "-2,000 (-25.0%)", "differs"]
     assert not [name for name in found if name.startswith("teacher ") and "clean" not in name and "fgsm" not in name]
+
+
+@pytest.mark.parametrize("form", ["markdown", "latex"])
+def test_the_only_row_that_two_matrices_share_is_named(tmp_path: Path, form: str) -> None:
+    sides = (("a", "xy", "0.1"), ("b", "yz", "0.2"))
+    made = [make_matrix(tmp_path / name, [(row(x), Made(eps=eps)) for x in rows]) for name, rows, eps in sides]
+    comparison = compare_folders(*made)
+    settings = settings_table(comparison)
+    assert settings is not None
+    assert (settings.title, figures_table(comparison).title) == ("What was set otherwise: y", "What came out: y")
+    assert "What came out: y" in written(comparison, form)
+    assert "What came out: y" in shown(comparison, 80)
+
+
+def test_several_rows_that_two_matrices_share_are_named_in_the_table_alone(tmp_path: Path) -> None:
+    made = [make_matrix(tmp_path / rows, [(row(x), Made()) for x in rows]) for rows in ("xyz", "wyz")]
+    table = figures_table(compare_folders(*made))
+    assert (table.title, table.columns[0]) == ("What came out", "row")
+    assert {cells[0] for cells in table.rows} == {"y", "z"}
+
+
+def test_picked_rows_are_named(tmp_path: Path) -> None:
+    matrix = make_matrix(tmp_path / "m", [(row(x), Made()) for x in "xyz"])
+    assert figures_table(compare_rows(matrix, matrix, ("x", "z"))).title == "What came out: x / z"
+
+
+def test_two_runs_need_no_name_beside_those_of_their_folders(comparison: Comparison) -> None:
+    assert figures_table(comparison).title == "What came out"
 
 
 def test_equal_sizes_are_said_instead_of_shown(tmp_path: Path) -> None:

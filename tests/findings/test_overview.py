@@ -37,8 +37,16 @@ def test_seeds_of_one_configuration_are_one_row(tmp_path: Path) -> None:
         make_run(tmp_path / str(seed), Made(seed=seed, student=right(count)))
     table = overview(collect([tmp_path]))
     assert len(table.rows) == 1
-    # Mean 77.5, half width 12.706 * 3.5355 / sqrt(2) = 31.8: the interval ends at 100.
-    assert table.rows[0][table.columns.index("student clean")] == "77.5 [45.7, 100.0]"
+    # Mean 77.5; over seeds 12.706 * 3.5355 / sqrt(2) = 31.77, and Wilson's interval of 31 of 40 reaches 15.0 down:
+    # sqrt(31.77^2 + 15.0^2) = 35.1. The interval ends at 100.
+    assert table.rows[0][table.columns.index("student clean")] == "77.5 [42.4, 100.0]"
+
+
+def test_seeds_that_agree_by_chance_have_an_interval(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make_run(tmp_path / str(seed), Made(seed=seed, student=right(10)))
+    table = overview(collect([tmp_path]))
+    assert table.rows[0][table.columns.index("student clean")] == "25.0 [14.2, 40.2]"
 
 
 def test_clean_stands_before_attacked_and_that_before_certified_the_teacher_first(tmp_path: Path) -> None:

@@ -84,6 +84,24 @@ def test_long_names_beside_bars_are_shortened() -> None:
     assert [text for text in shown if text.startswith("a")] == ["a" * 23 + "…"]
 
 
+def markers(svg: str) -> int:
+    """How often the marker of a drawing's only line is placed."""
+    root = ET.fromstring(svg)
+    clipped = [use for group in root.iter(f"{SVG}g") for use in group.findall(f"{SVG}use")]
+    return sum("--line-0" in use.get("style", "") for use in clipped)
+
+
+@pytest.mark.parametrize("count", [1, 8, 16, 50])
+def test_points_that_no_line_joins_have_a_marker_each(count: int) -> None:
+    marks = Line("marks", tuple(Point(x, x % 7, x % 7, x % 7) for x in range(count)), Style(0), "mark")
+    assert markers(draw(chart(marks, x=Axis("across")), "words")) == count
+
+
+def test_long_lines_are_marked_here_and_there() -> None:
+    joined = Line("joined", tuple(Point(x, x % 7) for x in range(64)), Style(0), "plain")
+    assert markers(draw(chart(joined, x=Axis("across")), "words")) == 8
+
+
 @settings(max_examples=15)
 @given(st.lists(st.floats(0.001, 1000), min_size=2, max_size=30, unique=True), st.booleans())
 def test_labels_of_values_keep_their_distance_and_name_measured_values(values: list[float], log: bool) -> None:

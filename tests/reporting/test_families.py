@@ -35,7 +35,7 @@ def test_families_are_named_by_what_tells_them_apart(tmp_path: Path) -> None:
 
     runs = {f"{teacher}{value}": of(teacher, value) for teacher in ("plain", "sly") for value in (1, 2)}
     found = families(collected(runs, tmp_path).groups, "student.temperature")
-    assert [family.name for family in found] == ["plain:epochs=3", "sly:epochs=3"]
+    assert [family.name for family in found] == ["taught by plain:epochs=3", "taught by sly:epochs=3"]
     assert [len(family.members) for family in found] == [2, 2]
 
 

@@ -117,8 +117,10 @@ def kill_when(process: subprocess.Popen[str], folder: Path, work: str) -> None:
         assert time.monotonic() < deadline, f"`{work}` never began"
         time.sleep(0.01)
     time.sleep(0.05)
+    # A launcher that is dead has no children any more, and those that it had would finish the run.
+    started = children(process.pid)
     os.killpg(process.pid, signal.SIGKILL)
-    for child in children(process.pid):
+    for child in started:
         os.kill(child, signal.SIGKILL)
     ended(process)
 

@@ -12,9 +12,13 @@ from rcframe.reporting.exhibits import exhibit_of
 from rcframe.reporting.families import Family, families, title_of, varied
 from rcframe.reporting.measures import Measure, axis_of, line_of, measures
 from rcframe.reporting.section import Exhibit, Section
+from rcframe.reporting.traits import OF_STUDENT, Settings, in_words, part_of
+from rcframe.session.evidence import Role
 
 #: They say at what radius and on how much was measured: their figures are elsewhere, or say nothing.
 _ELSEWHERE = ("eps", "eval_size")
+#: Parts that measure networks and make none.
+_MEASURING = ("attack", "certifier", "radii")
 _MOST_LINES = 12
 _MOST = 24
 
@@ -60,18 +64,73 @@ def _measures(family: Family) -> list[Measure]:
     return measures([member.group for member in family.members])
 
 
+@attrs.frozen(eq=False)
+class Shared:
+    """A line that shows the same network in some families."""
+
+    line: Line
+    role: Role
+    families: tuple[Family, ...]
+
+    def joined(self, line: Line, family: Family) -> Shared | None:
+        """Return it with the line of another family; None if the two say different things of the same value."""
+        points = {point.x: point for point in (*line.points, *self.line.points)}
+        if not {*line.points, *self.line.points} <= set(points.values()):
+            return None
+        ordered = tuple(points[x] for x in sorted(points))
+        return Shared(attrs.evolve(self.line, points=ordered), self.role, (*self.families, family))
+
+    @property
+    def short(self) -> str:
+        """The name by what these families have in common; a teacher is not named by its student."""
+        first, *others = (family.traits for family in self.families)
+        common = [trait for trait in first if all(trait in traits for traits in others)]
+        if self.role == "student":
+            return _titled(self.role, in_words(common))
+        return _titled(self.role, ", ".join(trait.words for trait in common if part_of(trait.part) not in OF_STUDENT))
+
+    @property
+    def long(self) -> str:
+        """The name by the first of these families."""
+        more = f" and {len(self.families) - 1} more" if len(self.families) > 1 else ""
+        return _titled(self.role, self.families[0].name + more)
+
+
+def _titled(role: Role, words: str) -> str:
+    return f"{role}: {words}" if words else role
+
+
 def _without_twins(series: Sequence[Series]) -> list[Line]:
-    """Give each family a style, and draw what several share, such as the accuracy of their teacher, only once."""
-    families_of: dict[Line, list[Family]] = {}
+    """Give each family a style, and draw a network that several share, such as their teacher, only once."""
+    drawn: list[Shared] = []
     for one in series:
-        families_of.setdefault(one.line(0, one.measure.role), []).append(one.family)
+        line, role = one.line(0, one.measure.role), one.measure.role
+        for place, shared in enumerate(drawn):
+            alike = role == shared.role and network_of(one.family, role) == network_of(shared.families[0], role)
+            if alike and (joined := shared.joined(line, one.family)):
+                drawn[place] = joined
+                break
+        else:
+            drawn.append(Shared(line, role, (one.family,)))
     order = list(dict.fromkeys(one.family for one in series))
-    drawn = []
-    for line, same in families_of.items():
-        more = "" if len(same) == 1 else f" and {len(same) - 1} more"
-        style = Style(order.index(same[0]), line.style.dashed)
-        drawn.append(attrs.evolve(line, name=f"{line.name}: {same[0].name}{more}", style=style))
-    return drawn
+    shorts = [shared.short for shared in drawn]
+    return [
+        attrs.evolve(
+            shared.line,
+            name=short if shorts.count(short) == 1 else shared.long,
+            style=Style(order.index(shared.families[0]), shared.line.style.dashed),
+        )
+        for shared, short in zip(drawn, shorts, strict=True)
+    ]
+
+
+def network_of(family: Family, role: Role) -> Settings:
+    """Return the settings that make a network what it is; those of attacks and certifiers only measure it."""
+    return tuple(
+        (name, text)
+        for name, text in family.settings
+        if part_of(name) not in (*_MEASURING, *(OF_STUDENT if role == "teacher" else ()))
+    )
 
 
 def _exhibit(setting: str, what: str, name: str, lines: Sequence[Line]) -> Exhibit:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rcframe.findings.folders import collect
 from rcframe.reporting.sections.claims import section
-from tests.findings.folders_made import make_run
+from tests.findings.folders_made import Made, make_matrix, make_run, right, row
 from tests.reporting.runs_made import column, make_reproduction, sectioned
 
 
@@ -35,6 +35,19 @@ def test_verdicts_stand_with_their_differences_in_points(tmp_path: Path) -> None
     assert "as in the paper, but small" in found.tables[0].notes
     assert any("Too small a scale." in said for said in found.says)
     assert any("Nobody, 2020, table 1" in said for said in found.says)
+
+
+def test_each_reproduction_shows_its_own_rows_only(tmp_path: Path) -> None:
+    for folder in ("one", "other"):
+        make_reproduction(tmp_path / folder)
+    # Another seed of a row, which the summary takes for one configuration with it.
+    make_matrix(tmp_path / "third", [(row("higher", 1), Made(seed=1, student=right(4))), (row("more"), Made())])
+    found = sectioned(section(collect([tmp_path])))
+    besides = found.tables[0::2]
+    assert len(besides) == 2
+    for table in besides:
+        assert [name.partition(" ")[0] for name in column(table, "run")] == ["higher", "lower"]
+        assert column(table, "student clean") == ["90.0 [76.9, 96.0]", "50.0 [35.2, 64.8]"]
 
 
 def test_runs_that_reproduce_nothing_have_no_claims(tmp_path: Path) -> None:
