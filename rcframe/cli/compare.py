@@ -37,7 +37,7 @@ def compare(first: Path, second: Path | None, rows: tuple[str, ...], style: str)
     Each DIR is the folder of a run, of a run with several seeds, or of a matrix, whose rows are compared with those of
     equal names. Runs of equal seeds are held against each other, image by image where both measured the same images.
 
-    Two rows of one matrix: rcframe compare DIR --row NAME --row NAME
+    Two rows of one matrix are named by --row NAME --row NAME, beside its one DIR.
     """
     from rich.console import Console
 
