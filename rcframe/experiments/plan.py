@@ -116,10 +116,11 @@ def _repeated(row: Row, seeds: int) -> Iterator[PlannedRun]:
             refusal = str(refused)
     except RequestError as error:
         raise RequestError(f"In the run `{row.name}`: {error}") from error
+    brought = _brought(parts)
     for seed in range(config.seed, config.seed + seeds):
         one = attrs.evolve(config, seed=seed)
         # With its name, since names that are written alike in a file's name may belong to equal settings.
-        text = f"{row.name}\n{_settled(one)}\n{parts!r}\n{_brought(parts)}"
+        text = f"{row.name}\n{_settled(one)}\n{parts!r}\n{brought}"
         yield PlannedRun(
             id=f"{_slug(row.name)}-{seed}-{hashlib.sha256(text.encode()).hexdigest()[:10]}",
             name=row.name,
@@ -133,9 +134,10 @@ def _repeated(row: Row, seeds: int) -> Iterator[PlannedRun]:
 def configure(settings: Settings) -> RunConfig:
     """Return the configuration of a run from settings, of which some are options written as `part.option`."""
     whole = {key: value for key, value in settings.items() if "." not in key}
-    _refuse_options_without_part(whole)
-    config = make_config({key: value for key, value in whole.items() if value != "none" or key not in _MAY_BE_NONE})
-    written = config
+    named = {key: value for key, value in whole.items() if value != "none" or key not in _MAY_BE_NONE}
+    written = config = make_config({key: value for key, value in named.items() if key in SETTINGS})
+    if unknown := next((key for key in whole if key not in SETTINGS), None):
+        _refuse_unknown(unknown, whole[unknown], config)
     for key, value in settings.items():
         part, dot, option = key.partition(".")
         if dot:
@@ -153,18 +155,14 @@ def _refuse_twice(written: RunConfig, part: str, option: str) -> None:
             )
 
 
-def _refuse_options_without_part(settings: Mapping[str, object]) -> None:
-    """Say how an option is written that was taken for a setting of a run."""
-    config = make_config({key: value for key, value in settings.items() if key in SETTINGS and value != "none"})
-    for key in settings:
-        if key in INFORMATION:
-            raise RequestError(f"`{key}` is what a run writes for its reader, and sets nothing: leave it out.")
-        parts = [part for part, names in options_by_part(config).items() if key in names]
-        if key not in SETTINGS and parts:
-            words = " or ".join(f'"{part}.{key}"' for part in parts)
-            raise RequestError(
-                f"A run has no setting `{key}`. As an option of a part it is written {words}, in quotes."
-            )
+def _refuse_unknown(key: str, value: object, config: RunConfig) -> None:
+    """Say what a setting is that no run has, and how it is written if it is an option of a part."""
+    if key in INFORMATION:
+        raise RequestError(f"`{key}` is what a run writes for its reader, and sets nothing: leave it out.")
+    if parts := [part for part, names in options_by_part(config).items() if key in names]:
+        words = " or ".join(f'"{part}.{key}"' for part in parts)
+        raise RequestError(f"A run has no setting `{key}`. As an option of a part it is written {words}, in quotes.")
+    make_config({key: value})
 
 
 def _refuse_twins(runs: Sequence[PlannedRun]) -> None:
