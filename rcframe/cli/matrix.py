@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
-from rcframe.cli.kinds import ComponentType
-from rcframe.findings.tables import FORMS
+from rcframe.cli.many import many_runs
 
 if TYPE_CHECKING:
     from rcframe.experiments.matrix_file import MatrixFile
@@ -21,20 +20,9 @@ _UNASKED, _MOST = 1_000, 100_000
 @click.command(context_settings={"show_default": False})
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the matrix (default: runs/NAME of the file).")
-@click.option(
-    "--engine",
-    default="local",
-    type=ComponentType("engine"),
-    help="What carries the runs out (default local: as many at once as there are processors).",
-)
 @click.option("--seeds", type=click.IntRange(min=1), help="Repeat every run with so many seeds (default: as in FILE).")
-@click.option("--dry-run", is_flag=True, help="Show the runs and what they share, and start nothing.")
 @click.option("--yes", is_flag=True, help=f"Do not ask before more than {_UNASKED:,} runs.")
-@click.option("--no-cache", is_flag=True, help="Compute everything in every run, and share nothing.")
-@click.option(
-    "--format", "style", type=click.Choice(FORMS), default="table", help="Form of the result (default table)."
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print the result and errors only.")
+@many_runs
 @click.pass_obj
 def matrix(
     command: str | None,

@@ -7,8 +7,8 @@ from typing import Literal
 
 import rich_click as click
 
-from rcframe.cli.kinds import ComponentType, RecipeType
-from rcframe.findings.tables import FORMS
+from rcframe.cli.kinds import RecipeType
+from rcframe.cli.many import many_runs
 
 
 @click.command(context_settings={"show_default": False})
@@ -23,15 +23,7 @@ from rcframe.findings.tables import FORMS
     "--seeds", type=click.IntRange(min=1), help="Repeat every run with so many seeds (default: the recipe's)."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the runs (default: runs/reproduce/NAME-SCALE).")
-@click.option(
-    "--engine", default="local", type=ComponentType("engine"), help="What carries the runs out (default local)."
-)
-@click.option("--dry-run", is_flag=True, help="Show the runs and what they share, and start nothing.")
-@click.option("--no-cache", is_flag=True, help="Compute everything in every run, and share nothing.")
-@click.option(
-    "--format", "style", type=click.Choice(FORMS), default="table", help="Form of the result (default table)."
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print the result and errors only.")
+@many_runs
 @click.pass_obj
 def reproduce(
     command: str | None,
