@@ -118,8 +118,10 @@ from .options import (
     more_than as more_than,
     option as option,
 )
-from .session.report import (
+from .session.measurement import (
     Measurement as Measurement,
+)
+from .session.report import (
     ModelReport as ModelReport,
     Report as Report,
 )
@@ -135,6 +137,9 @@ from .tracking import (
     Recorders as Recorders,
     figures_of as figures_of,
     settings_of as settings_of,
+)
+from .training.attacked import (
+    InnerAttack as InnerAttack,
 )
 from .training.compute import (
     Compute as Compute,
@@ -154,6 +159,7 @@ from .training.observer import (
     Observer as Observer,
 )
 from .training.settings import (
+    Optimization as Optimization,
     Training as Training,
 )
 from .training.stage import (
@@ -162,6 +168,9 @@ from .training.stage import (
 from .training.steps import (
     accuracy as accuracy,
     supervised as supervised,
+)
+from .wrapping import (
+    WrappingAttack as WrappingAttack,
 )
 
 __version__: str

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rcframe.training.stage import Stage
 
 #: Version of the plugin interface: another major number breaks plugins, a higher minor number only adds.
-API = (1, 2)
+API = (1, 3)
 
 #: The kinds of components, in the order in which a run uses them; last what carries out many runs.
 KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier", "engine")
@@ -70,11 +70,17 @@ class Component(ABC):
         """
         return None
 
+    def parts(self) -> tuple[Component, ...]:
+        """Return the components that this one works with, on whose code its results depend too. Added in API 1.3."""
+        return ()
+
 
 class Teacher(Component):
     """Trains, or brings, the network that a student learns from."""
 
     kind = "teacher"
+    #: Whether the network is trained in the run, so that another seed gives another one. Added in API 1.3.
+    trains: ClassVar[bool] = True
 
     def network(self, run: Run) -> nn.Module:
         """Return the network that `plan` trains: the run's model, freshly initialised, unless overridden."""
@@ -174,10 +180,25 @@ class Attack(Component):
     """Changes inputs within a threat so that a model errs. Calling an attack crafts, projects and verifies."""
 
     kind = "attack"
-    #: What the attack needs from the model it crafts on.
+    #: What the attack needs from the model it crafts on; nothing for noise.
     access: ClassVar[Access] = Access.LOGITS | Access.INPUT_GRAD
     #: The norms the attack can respect.
     norms: ClassVar[tuple[Norm, ...]] = ("linf", "l2")
+    #: Whether the attack looks at the model again after it moved an image. One that does not, such as a single step or
+    #: noise, should never find what an iterated one misses. Added in API 1.3.
+    iterated: ClassVar[bool] = True
+    #: Whether the attack looks for the nearest misclassified image wherever it is, instead of one within eps. Those it
+    #: finds further away do not count, and asking once is enough for every radius. Added in API 1.3.
+    nearest: ClassVar[bool] = False
+
+    @property
+    def surrogate(self) -> str | None:
+        """Say on which other network the attack is crafted, or None for the attacked one itself. Added in API 1.3.
+
+        `teacher`, `student`, `twin` (the attacked network, trained again with another seed), `twin:SEED`,
+        `run:FOLDER` or `file:PATH`.
+        """
+        return None
 
     @abstractmethod
     def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
@@ -186,14 +207,43 @@ class Attack(Component):
         The kernel projects the proposal into the threat and recomputes every prediction.
         """
 
+    def stronger(self) -> Attack | None:
+        """Return this attack with clearly more effort, such as twice the steps; None if more would change nothing.
+
+        The kernel tries it on some images that withstood: if they fall, the attack was not done. Added in API 1.3.
+        """
+        return None
+
+    def thorough(self) -> Attack:
+        """Return this attack without shortcuts: it goes on after a misclassification. Added in API 1.3.
+
+        Evaluation may stop where an image is broken; whoever trains on attacked images wants their loss as high as
+        the attack can get it.
+        """
+        return self
+
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, *, eps: float | str | None = None, norm: Norm = "linf"
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        eps: float | str | None = None,
+        norm: Norm = "linf",
+        source: nn.Module | None = None,
     ) -> Tensor:
-        """Return adversarial inputs for `model`, inside the threat, leaving the model exactly as it was."""
-        from rcframe.evaluation.evaluate import attack_batch
+        """Return adversarial inputs for `model`, inside the threat, leaving the model exactly as it was.
+
+        They are crafted on `source` where that is given: a transfer attack.
+        """
+        from rcframe.evaluation.crafting import attack_batch
         from rcframe.evaluation.threat import make_threat
 
-        return attack_batch(self, model, x, y, make_threat(eps, norm))
+        if self.surrogate is not None and source is None:
+            raise RequestError(
+                f"`{type(self).__name__}` is crafted on another network, which only a run has: pass yours as `source=`."
+            )
+        return attack_batch(self, model, x, y, make_threat(eps, norm), source=source)
 
 
 class Certifier(Component):
@@ -217,7 +267,7 @@ class Certifier(Component):
         self, model: nn.Module, x: Tensor, y: Tensor, *, eps: float | str | None = None, norm: Norm = "linf"
     ) -> Tensor:
         """Return `margins` of `model` in evaluation mode, leaving the model exactly as it was."""
-        from rcframe.evaluation.evaluate import certify_batch
+        from rcframe.evaluation.crafting import certify_batch
         from rcframe.evaluation.threat import make_threat
 
         return certify_batch(self, model, x, y, make_threat(eps, norm))

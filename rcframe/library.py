@@ -80,7 +80,7 @@ def run(
     budget: int | None = None,
     attack: Chosen | Sequence[Chosen] | None = None,
     certifier: Chosen | Sequence[Chosen] | None = None,
-    eps: float | str | None = None,
+    eps: float | str | Sequence[float | str] | None = None,
     norm: str | None = None,
     eval_size: int | None = None,
     radii: int | None = None,

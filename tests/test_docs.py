@@ -42,6 +42,8 @@ def test_what_looks_like_a_public_name_is_one(name: str) -> None:
         "x",
         "y",
         "step",
+        "against",
+        "compare",
         "default",
         "help",
     }

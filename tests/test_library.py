@@ -28,12 +28,8 @@ def test_components_come_by_name_with_options_as_arguments() -> None:
     assert isinstance(rc.neuron("lif", steps=2), NeuronModel)
     assert isinstance(rc.attack("pgd", steps=5), Attack)
     assert isinstance(rc.certifier("convex"), Certifier)
-    assert values_of(rc.attack("pgd", steps=5, step_size="2/255")) == {
-        "steps": 5,
-        "step_size": 2 / 255,
-        "random_start": True,
-        "restarts": 1,
-    }
+    values = values_of(rc.attack("pgd", steps=5, step_size="2/255"))
+    assert (values["steps"], values["step_size"], values["random_start"]) == (5, 2 / 255, True)
 
 
 def test_spec_strings_and_arguments_add_up() -> None:

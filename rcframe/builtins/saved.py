@@ -24,6 +24,8 @@ class FileTeacher(Teacher):
 
     path: str = option(default="", help="The weights file.", positional=True)
 
+    trains = False
+
     def network(self, run: Run) -> nn.Module:
         """Build the run's model and load the file into it."""
         if not self.path:
@@ -42,6 +44,8 @@ class RunTeacher(Teacher):
     """The student of an earlier run, with the network, neurons and pruning it ended with."""
 
     path: str = option(default="", help="The folder of the earlier run.", positional=True)
+
+    trains = False
 
     def network(self, run: Run) -> nn.Module:
         """Rebuild the student of the earlier run."""

@@ -107,11 +107,14 @@ def _needs(cls: type[Component]) -> list[str]:
     """Say what a component asks of the teacher, the data, or the threat."""
     from rcframe.access import describe_access
     from rcframe.api import Attack, Certifier, Data, StudentStrategy
+    from rcframe.wrapping import WrappingAttack
 
     lines = []
     if issubclass(cls, StudentStrategy):
         words = {Data.NONE: "no data", Data.INPUTS: "images without labels", Data.LABELLED: "labelled images"}
         lines = [f"Needs from the teacher: {describe_access(cls.access)}.", f"Reads: {words[cls.data]}."]
+    elif issubclass(cls, WrappingAttack):
+        lines = ["Needs what the attack inside needs."]
     elif issubclass(cls, Attack):
         lines = [f"Needs from the model: {describe_access(cls.access)}.", f"Norms: {', '.join(cls.norms)}."]
     elif issubclass(cls, Certifier):

@@ -64,7 +64,11 @@ _WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "qui
 @click.option("--budget", type=int, help="Most images the student may send to the teacher.")
 @click.option("--attack", multiple=True, type=ComponentType("attack"), help="Attack on teacher and student.")
 @click.option("--certifier", multiple=True, type=ComponentType("certifier"), help="Certifier of both.")
-@click.option("--eps", help="Radius of attacks and certificates in pixels, such as 8/255 (default: the data set's).")
+@click.option(
+    "--eps",
+    help="Radius of attacks and certificates in pixels, such as 8/255 (default: the data set's). Several make a curve: "
+    "0,0.01,8/255 or from:to:step, such as 0:0.1:0.005.",
+)
 @click.option("--norm", type=click.Choice(["linf", "l2"]), help="Norm of the radius (default linf).")
 @click.option("--eval-size", type=int, help="Test images to measure on (default 0: all).")
 @click.option("--radii", type=int, help="Test images whose certified radius is searched (default 0).")

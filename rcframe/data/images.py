@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 
 import attrs
@@ -202,6 +203,8 @@ def check_pixels(x: Tensor, what: str) -> None:
     if len(x) == 0:
         return
     low, high = float(x.min()), float(x.max())
+    if math.isnan(low):
+        raise RequestError(f"{what} hold values that are no numbers (NaN): mend the data, or leave those images out.")
     if not (low >= 0.0 and high <= 1.0):
         fix = "divide them by 255" if high > 2 and low >= 0 else "move the normalisation into the model (Normalized)"
         raise RequestError(f"{what} lie in [{low:.3g}, {high:.3g}], but pixels must lie in [0, 1]: {fix}.")

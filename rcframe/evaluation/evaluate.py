@@ -9,15 +9,15 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from rcframe.access import Access
 from rcframe.api import Attack, Certifier
 from rcframe.data.images import Images, check_pixels
-from rcframe.errors import RequestError, RunFailed
+from rcframe.errors import RunFailed
 from rcframe.evaluation.album import Album, evenly
-from rcframe.evaluation.oracle import ModelOracle, Queries
+from rcframe.evaluation.crafting import attack_batch, certify_batch
 from rcframe.evaluation.tally import Tally
 from rcframe.evaluation.threat import Threat
-from rcframe.networks.modes import evaluating, parameters_fixed
+from rcframe.evaluation.verdict import Moved, Verdict
+from rcframe.networks.modes import evaluating
 from rcframe.storage.keeper import Keeper
 from rcframe.training.compute import Compute
 from rcframe.training.memory import free_memory, out_of_memory
@@ -67,82 +67,6 @@ def predict(module: nn.Module, x: Tensor) -> Tensor:
     return outputs.argmax(dim=1).masked_fill(outputs.isnan().any(dim=1), -1)
 
 
-def attack_batch(
-    attack: Attack, model: nn.Module, x: Tensor, y: Tensor, threat: Threat, queries: Queries | None = None
-) -> Tensor:
-    """Return adversarial images (B, C, H, W) for `model`: crafted by `attack`, projected into the threat.
-
-    The model comes back exactly as it was: modes, gradients, batch statistics. `queries` collects what was asked.
-    """
-    x, y = _checked(x.detach(), y, "The images to attack")
-    if threat.norm not in attack.norms:
-        raise RequestError(f"`{_name(attack)}` works in {' and '.join(attack.norms)}, not in {threat.norm}.")
-    if threat.eps == 0:
-        return x.clone()
-    oracle = ModelOracle(model, attack.access | Access.LABEL)
-    if queries is not None:
-        oracle.queries = queries
-    with evaluating(model), parameters_fixed(model), torch.inference_mode(False), torch.enable_grad():
-        # Copies, so that an attack that works in place cannot move the centre of its own ball.
-        try:
-            proposal: object = attack.craft(oracle, x.clone(), y.clone(), threat)
-        except (IndexError, RuntimeError) as error:
-            if not out_of_memory(error):
-                _check_classes(y, model(x).shape[1])
-            raise
-    return threat.project(_proposed(proposal, x, _name(attack)).to(x.dtype), x)
-
-
-def _proposed(proposal: object, x: Tensor, attack: str) -> Tensor:
-    """Refuse what is no batch of finite images in the shape of `x`."""
-    if not isinstance(proposal, Tensor):
-        raise RunFailed(
-            f"`{attack}` returned a {type(proposal).__name__} from `craft`; expected images {tuple(x.shape)}."
-        )
-    if proposal.shape != x.shape:
-        raise RunFailed(f"`{attack}` returned images {tuple(proposal.shape)}; expected {tuple(x.shape)}.")
-    if not bool(torch.isfinite(proposal).all()):
-        raise RunFailed(f"`{attack}` returned images with values that are not finite.")
-    return proposal.detach()
-
-
-def certify_batch(certifier: Certifier, model: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    """Return lower bounds (B, classes) on the margins of `model` in evaluation mode, own column 0."""
-    x, y = _checked(x, y, "The images to certify")
-    if threat.norm not in certifier.norms:
-        raise RequestError(f"`{_name(certifier)}` certifies {' and '.join(certifier.norms)}, not {threat.norm}.")
-    if reason := certifier.unsupported(model):
-        raise RequestError(f"`{_name(certifier)}` cannot certify this model: {reason}.")
-    with evaluating(model):
-        try:
-            margins = certifier.margins(model, x, y, threat)
-        except (IndexError, RuntimeError) as error:
-            if not out_of_memory(error):
-                _check_classes(y, model(x).shape[1])
-            raise
-    if margins.dim() != 2 or len(margins) != len(x):
-        raise RunFailed(f"`{_name(certifier)}` returned margins {tuple(margins.shape)} for {len(x)} images.")
-    return margins
-
-
-def _checked(x: Tensor, y: Tensor, what: str) -> tuple[Tensor, Tensor]:
-    """Refuse images and labels that do not belong together; labels (B,) come back as int64."""
-    check_pixels(x, what)
-    if y.shape != x.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
-        raise RequestError(
-            f"{what} come with labels {tuple(y.shape)} of {y.dtype}, but each of the {len(x)} images needs one whole "
-            f"number: pass labels ({len(x)},) of int64."
-        )
-    if len(y) and int(y.min()) < 0:
-        raise RequestError(f"{what} come with label {int(y.min())}, but classes are counted from 0.")
-    return x, y.long()
-
-
-def _check_classes(y: Tensor, classes: int) -> None:
-    if len(y) and int(y.max()) >= classes:
-        raise RequestError(f"There is a label {int(y.max())}, but the model has {classes} classes, counted from 0.")
-
-
 def certified(margins: Tensor, y: Tensor) -> Tensor:
     """Return which rows (B,) of margins (B, classes) prove their label: every other class stays clearly below.
 
@@ -153,21 +77,9 @@ def certified(margins: Tensor, y: Tensor) -> Tensor:
     return ((margins > slack) | ~others).all(dim=1)
 
 
-def _name(component: object) -> str:
-    return type(component).__name__
-
-
 def spread(images: Images, count: int) -> Tensor:
     """Return `count` places (count,), spread evenly over a set, which may be sorted by class."""
     return evenly(len(images), count)
-
-
-@attrs.frozen(eq=False)
-class Verdict:
-    """Which images (B,) are right, and what was judged (B, C, H, W) if that is not the images themselves."""
-
-    right: Tensor
-    judged: Tensor | None = None
 
 
 #: Judges images (B, C, H, W) with labels (B,).
@@ -196,17 +108,40 @@ class Evaluator:
 
     def clean(self, module: nn.Module, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) the model gets right."""
-        return self._collect(lambda x, y: Verdict(predict(module, x) == y), PREDICT_BATCH, tally or self.tally("clean"))
-
-    def attacked(self, module: nn.Module, attack: Attack, threat: Threat, tally: Tally | None = None) -> Tensor:
-        """Return which attacked images (n,) the model still gets right, by the kernel's own prediction on them."""
-        used = tally or self.tally(_name(attack))
 
         def judge(x: Tensor, y: Tensor) -> Verdict:
-            x_adv = attack_batch(attack, module, x, y, threat, used.queries)
-            return Verdict(predict(module, x_adv) == y, x_adv)
+            check_pixels(x, "The test images")
+            answers = predict(module, x)
+            return Verdict(answers == y, answers)
 
-        return self._collect(judge, PREDICT_BATCH, used)
+        return self.collect(judge, PREDICT_BATCH, tally or self.tally("clean"))
+
+    def attacked(
+        self,
+        module: nn.Module,
+        attack: Attack,
+        threat: Threat,
+        tally: Tally | None = None,
+        source: nn.Module | None = None,
+    ) -> Tensor:
+        """Return which attacked images (n,) the model still gets right, by the kernel's own prediction on them.
+
+        Only those that it gets right are attacked: the others are broken as they are. They are crafted on `source`
+        where one is given, else on the model itself.
+        """
+        used = tally or self.tally(type(attack).__name__)
+
+        def judge(x: Tensor, y: Tensor) -> Verdict:
+            answers, x_adv = predict(module, x), x.clone()
+            here = (answers == y).nonzero().squeeze(1)
+            if len(here):
+                x_adv[here] = attack_batch(
+                    attack, module, x[here], y[here], threat, used.queries, source=source, faults=used.faults
+                )
+                answers[here] = predict(module, x_adv[here])
+            return Verdict(answers == y, answers, x_adv, Moved.of(x_adv, x, answers != y))
+
+        return self.collect(judge, PREDICT_BATCH, used)
 
     def certified(self, module: nn.Module, certifier: Certifier, threat: Threat, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) are proved right everywhere within the threat."""
@@ -215,7 +150,12 @@ class Evaluator:
             with torch.no_grad():
                 return Verdict(certified(certify_batch(certifier, module, x, y, threat), y))
 
-        return self._collect(judge, CERTIFY_BATCH, tally or self.tally(_name(certifier)))
+        return self.collect(judge, CERTIFY_BATCH, tally or self.tally(type(certifier).__name__))
+
+    def part(self, which: Tensor) -> Evaluator:
+        """Return an evaluator of some (B,) of these images that keeps nothing and is silent about its progress."""
+        images = self.images.subset(spread(self.images, self.count)[which])
+        return attrs.evolve(self, images=images, count=len(which), keeper=Keeper(), progress=lambda images: None)
 
     def tally(
         self,
@@ -230,7 +170,7 @@ class Evaluator:
             name, self.count, determined_by, self.compute, stream=name if stream is None else stream, album=album
         )
 
-    def _collect(self, judge: Judge, size: int, tally: Tally) -> Tensor:
+    def collect(self, judge: Judge, size: int, tally: Tally) -> Tensor:
         """Judge all images, `size` at a time; process i of n takes every n-th batch, starting with the i-th."""
         places = spread(self.images, self.count)
         piece = size
@@ -250,7 +190,7 @@ class Evaluator:
         """Judge the images from `start` to `end` in pieces that fit into memory; return how large those are."""
         while start < end:
             index = places[start : min(start + piece, end)]
-            before = attrs.astuple(tally.queries)
+            before = tally.queries.state_dict(), tally.faults.state_dict()
             try:
                 # Of their own seed, so that neither the batches before nor the process decide the random numbers.
                 with seeded(self.seed, "measure", tally.stream, start):
@@ -264,11 +204,24 @@ class Evaluator:
                         f"There is no memory to measure `{tally.name}` on even one image. Free some, "
                         f"choose a smaller model, or leave this measurement out."
                     ) from error
-                tally.queries.images, tally.queries.gradient_images, tally.queries.calls = before
+                tally.queries.load_state_dict(before[0])
+                tally.faults.load_state_dict(before[1])
                 piece = len(index) // 2
                 free_memory()
                 self.say(f"Out of memory on {len(index)} images: `{tally.name}` goes on with {piece} at a time.")
                 continue
-            tally.note(start, verdict.right, verdict.judged)
+            tally.note(start, verdict)
             start += len(index)
         return piece
+
+
+def once(say: Callable[[str], None]) -> Callable[[str], None]:
+    """Say everything only once: each batch may run out of memory."""
+    said: set[str] = set()
+
+    def say_new(text: str) -> None:
+        if text not in said:
+            said.add(text)
+            say(text)
+
+    return say_new

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Collection, Iterator, Mapping
 
 import attrs
+import torch
 from torch import Tensor
 
+from rcframe.api import Attack
 from rcframe.errors import listed
+from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.trust.chance import MAY_MISS, Lead, Survivors, speaks_against
+from rcframe.evaluation.trust.flag import Flag, Kind
+from rcframe.evaluation.trust.sorts import BY_GRADIENT, Sort, sort_of
 
 _FEW = 100
+#: A difference of this size is what people talk about.
+_CLAIMED = 0.02
 
 
 @attrs.define
@@ -23,24 +32,123 @@ class Findings:
     attacked: dict[str, Tensor] = attrs.field(factory=dict)
     certified: dict[str, Tensor] = attrs.field(factory=dict)
     queries: dict[str, Queries] = attrs.field(factory=dict)
+    #: What attacks proposed that they may not.
+    faults: dict[str, Faults] = attrs.field(factory=dict)
     #: What attacks made of some of the images (k, C, H, W): uint8.
     pictures: dict[str, Tensor] = attrs.field(factory=dict)
     #: Certified radii of some of the images (m,).
     radii: dict[str, Tensor] = attrs.field(factory=dict)
 
 
-def trust_flags(role: str, findings: Findings) -> Iterator[str]:
-    """Yield a sentence for everything that cannot be right, or cannot carry a conclusion."""
+def trust_flags(role: str, findings: Findings, attacks: Mapping[str, Attack] | None = None) -> Iterator[Flag]:
+    """Yield a sentence for everything that cannot be right, or cannot carry a conclusion.
+
+    `attacks` are those of the findings, by spec string: what they rest on decides which may find more.
+    """
+    if role == "student":
+        yield from _too_little(findings)
+    for spec, faults in findings.faults.items():
+        yield from _faulty(role, spec, faults)
+    yield from _contradicted(role, findings)
+    yield from _outdone(role, findings, attacks or {})
+
+
+def difference_flags(teacher: Findings, student: Findings) -> Iterator[Flag]:
+    """Yield a sentence for every attack under which the two differ visibly, but on too few images to tell."""
+    for spec, right in student.attacked.items():
+        lead, n = Lead.of(right, teacher.attacked[spec]), right.numel()
+        if abs(lead.mean) >= _CLAIMED and not lead.beyond_noise:
+            needed = n * (lead.half_width / lead.mean) ** 2
+            yield Flag(
+                Kind.DIFFERENCE,
+                f"under {spec} the student is {100 * abs(lead.mean):.1f} points {_ahead(lead)} the teacher, but on "
+                f"{n} images that may be chance (± {100 * lead.half_width:.1f}); to tell them apart would take about "
+                f"{_rounded_up(needed):,} images, or other seeds",
+            )
+
+
+def _ahead(lead: Lead) -> str:
+    return "above" if lead.mean > 0 else "below"
+
+
+def _rounded_up(count: float) -> int:
+    """Return two digits of a count, not below it."""
+    unit = int(10 ** max(0, len(str(int(count))) - 2))
+    return -(-math.ceil(count) // unit) * unit
+
+
+def _too_little(findings: Findings) -> Iterator[Flag]:
     n = findings.clean.numel()
-    if n < _FEW and role == "student":
-        yield f"only {n} images were measured; differences of a few points mean nothing at this size"
-    if findings.unseen and role == "student":
-        yield f"no image of {listed(findings.unseen)} was measured; the accuracy is that of the other classes"
-    for spec, right in findings.attacked.items():
-        if int(right.sum()) > int(findings.clean.sum()):
-            yield f"the {role} is more accurate under {spec} than on clean images: the attack helps it"
+    if n < _FEW:
+        yield Flag(
+            Kind.FEW_IMAGES, f"only {n} images were measured; differences of a few points mean nothing at this size"
+        )
+    if findings.unseen:
+        yield Flag(
+            Kind.UNSEEN_CLASSES,
+            f"no image of {listed(findings.unseen)} was measured; the accuracy is that of the other classes",
+        )
+
+
+def _faulty(role: str, spec: str, faults: Faults) -> Iterator[Flag]:
+    if faults.outside:
+        yield Flag(
+            Kind.FAULTS,
+            f"{spec} proposed {faults.outside} images of the {role} further away than eps; they were moved back to it, "
+            f"where they may do less: its own projection is wrong",
+        )
+    if faults.broken:
+        yield Flag(
+            Kind.FAULTS,
+            f"{spec} proposed {faults.broken} images of the {role} that are not finite; these count as withstood: the "
+            f"figure is too high",
+        )
+
+
+def _contradicted(role: str, findings: Findings) -> Iterator[Flag]:
     for certifier, proved in findings.certified.items():
         for spec, right in findings.attacked.items():
             broken = int((proved & ~right).sum())
             if broken:
-                yield f"{spec} broke {broken} images of the {role} that {certifier} certified: one of them is wrong"
+                yield Flag(
+                    Kind.CERTIFICATE,
+                    f"{spec} broke {broken} images of the {role} that {certifier} certified: one of them is wrong",
+                )
+
+
+def _outdone(role: str, findings: Findings, attacks: Mapping[str, Attack]) -> Iterator[Flag]:
+    """Yield a sentence for every attack that broke what stronger sorts of attacks did not."""
+    gradient, iterated = _named(attacks, BY_GRADIENT), _named(attacks, (Sort.ITERATED,))
+    for spec, attack in attacks.items():
+        match sort_of(attack):
+            case Sort.NOISE:
+                yield from _beyond(role, findings, spec, gradient, Kind.NOISE, "chance finds more than they do")
+            case Sort.SINGLE_STEP:
+                what = "they got stuck where one step goes on; give them other steps, or a random start"
+                yield from _beyond(role, findings, spec, iterated, Kind.SINGLE_STEP, what)
+            case Sort.GRADIENT_FREE:
+                what = "the gradients mislead them; believe the worst case over all attacks"
+                yield from _beyond(role, findings, spec, iterated, Kind.GRADIENT_FREE, what)
+            case Sort.TRANSFER:
+                what = "knowing the network should help; its gradients mislead them, or they take too few steps"
+                yield from _beyond(role, findings, spec, iterated, Kind.TRANSFER, what)
+
+
+def _named(attacks: Mapping[str, Attack], sorts: Collection[Sort]) -> list[str]:
+    return [spec for spec, attack in attacks.items() if sort_of(attack) in sorts]
+
+
+def _beyond(
+    role: str, findings: Findings, weaker: str, stronger: list[str], kind: Kind, meaning: str
+) -> Iterator[Flag]:
+    """Hold an attack against attacks that should have broken whatever it broke."""
+    if not stronger:
+        return
+    left = findings.clean & torch.stack([findings.attacked[spec] for spec in stronger]).all(dim=0)
+    right, broken = int(findings.clean.sum()), int((left & ~findings.attacked[weaker]).sum())
+    if speaks_against(broken, Survivors(right, right, right), MAY_MISS):
+        yield Flag(
+            kind,
+            f"{weaker} broke {broken} of {int(left.sum())} images of the {role} that withstood {listed(stronger)}: "
+            f"{meaning}",
+        )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rcframe.access import Access, describe_access
 from rcframe.data.images import check_pixels
 from rcframe.errors import AccessDenied, BudgetExceeded
+from rcframe.models.check import check_logits
 from rcframe.networks.taps import recording, taps_of
 
 
@@ -146,12 +147,15 @@ class ModelOracle(Oracle):
             self._need(Access.INPUT_GRAD)
         if taps:
             self._need(Access.FEATURES)
-        if not self.__checked:
+        first = not self.__checked
+        if first:
             check_pixels(x.detach(), "The images sent to the model")
             self.__checked = True
         self._count(len(x), gradient)
         with torch.set_grad_enabled(gradient), recording(self.__module, taps) as features:
             logits: Tensor = self.__module(x)
+        if first and Access.LOGITS in self.access:
+            check_logits(logits)
         return Answer(self.access, _strongest(self.access, logits), dict(features))
 
     def _count(self, images: int, gradient: bool) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import cast
 
 import attrs
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from rcframe.api import Certifier
-from rcframe.evaluation.evaluate import CERTIFY_BATCH, Evaluator
+from rcframe.evaluation.evaluate import CERTIFY_BATCH, Evaluator, once
 from rcframe.evaluation.threat import Threat
 from rcframe.storage.keeper import Keeper
 
@@ -142,7 +142,7 @@ def find_radii(
     evaluator: Evaluator, places: Tensor, module: nn.Module, certifier: Certifier, search: RadiusSearch
 ) -> Tensor:
     """Return the certified radii (n,) of the images at `places` (n,)."""
-    say = _once(evaluator.say)
+    say = once(evaluator.say)
     with evaluator.keeper.keeping(search) as finished:
         evaluator.progress(len(places) if finished else search.done)
         while not finished and (batch := search.next(CERTIFY_BATCH * evaluator.compute.count)):
@@ -160,15 +160,3 @@ def find_radii(
             evaluator.progress(search.done - before)
             evaluator.keeper.progressed(search)
     return search.radii
-
-
-def _once(say: Callable[[str], None]) -> Callable[[str], None]:
-    """Say everything only once: each batch may run out of memory."""
-    said: set[str] = set()
-
-    def say_new(text: str) -> None:
-        if text not in said:
-            said.add(text)
-            say(text)
-
-    return say_new

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from rcframe.evaluation.album import Album
+from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.verdict import Verdict
 from rcframe.training.compute import Compute
 
 _NOTHING = -1
@@ -31,6 +33,12 @@ class Tally:
     stream: str = ""
     #: Where the judged images themselves are kept, if any are.
     album: Album | None = None
+    faults: Faults = attrs.field(factory=Faults)
+    #: The predicted classes (count,), -1 where an output was no number: int16. Those of this process until it is read.
+    answers: Tensor = attrs.field(init=False)
+    #: How far images (count,) were moved that an attack broke, 0 for all others: float32.
+    linf: Tensor = attrs.field(init=False)
+    l2: Tensor = attrs.field(init=False)
     #: What this process judged: 1 for right, 0 for wrong, -1 for nothing; (count,) int8.
     _own: Tensor = attrs.field(init=False)
     #: Which images are done, by whichever process; (count,) bool.
@@ -39,17 +47,28 @@ class Tally:
     def __attrs_post_init__(self) -> None:
         self._own = torch.full((self.count,), _NOTHING, dtype=torch.int8)
         self._done = torch.zeros(self.count, dtype=torch.bool)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Know nothing but judgements: what another process noted must not be added twice."""
+        self.answers = torch.zeros(self.count, dtype=torch.int16)
+        self.linf, self.l2 = torch.zeros(self.count), torch.zeros(self.count)
 
     def judged(self, start: int, end: int) -> bool:
         """Say whether the images from `start` to `end` are done."""
         return bool(self._done[start:end].all())
 
-    def note(self, start: int, right: Tensor, images: Tensor | None = None) -> None:
-        """Write down judgements (B,) of the images from `start` on, and what was judged (B, C, H, W)."""
-        self._own[start : start + len(right)] = right.to("cpu", torch.int8)
-        self._done[start : start + len(right)] = True
-        if self.album is not None and images is not None:
-            self.album.note(start, images)
+    def note(self, start: int, verdict: Verdict) -> None:
+        """Write down what was found of the images from `start` on."""
+        place = slice(start, start + len(verdict.right))
+        self._own[place] = verdict.right.to("cpu", torch.int8)
+        self._done[place] = True
+        if verdict.answers is not None:
+            self.answers[place] = verdict.answers.to("cpu", torch.int16)
+        if verdict.moved is not None:
+            self.linf[place], self.l2[place] = verdict.moved.linf.cpu(), verdict.moved.l2.cpu()
+        if self.album is not None and verdict.judged is not None:
+            self.album.note(start, verdict.judged)
 
     def identity(self) -> Mapping[str, str] | None:
         """Return what determines the judgements."""
@@ -59,14 +78,23 @@ class Tally:
         """Judgements are always worth keeping."""
 
     def state_dict(self) -> Mapping[str, object]:
-        """Return all judgements, queries and pictures; where several processes measure together, all must ask."""
+        """Return everything that was noted; where several processes measure together, all must ask."""
         # Shifted, so that images which a process did not judge add nothing.
-        together = self.compute.total(self._own.to(torch.int64) - _NOTHING).cpu() + _NOTHING
-        asked = torch.tensor(list(attrs.astuple(self.queries)))
-        state: dict[str, object] = {"right": together.to(torch.int8), "queries": self.compute.total(asked).tolist()}
+        right = self._total(self._own.to(torch.int64) - _NOTHING) + _NOTHING
+        state: dict[str, object] = {
+            "right": right.to(torch.int8),
+            "queries": self._total(torch.tensor(list(attrs.astuple(self.queries)))).tolist(),
+            "faults": self._total(torch.tensor(list(attrs.astuple(self.faults)))).tolist(),
+            "answers": self._total(self.answers.to(torch.int64)).to(torch.int16),
+            "linf": self._total(self.linf),
+            "l2": self._total(self.l2),
+        }
         if self.album is not None:
-            state["pictures"] = self.compute.total(self.album.pictures.clone()).cpu()
+            state["pictures"] = self._total(self.album.pictures)
         return state
+
+    def _total(self, own: Tensor) -> Tensor:
+        return self.compute.total(own.clone()).cpu()
 
     def final_state(self) -> Mapping[str, object]:
         """Return the same."""
@@ -77,21 +105,27 @@ class Tally:
         right = cast(Tensor, state["right"])
         self._done = right != _NOTHING
         self._own = right.clone() if self.compute.is_main else torch.full_like(right, _NOTHING)
-        asked = cast("list[int]", state["queries"])
-        self._count(asked if self.compute.is_main else [0] * len(asked))
-        if self.album is not None and self.compute.is_main:
+        if self.compute.is_main:
+            self._take(state)
+        else:
+            self._forget()
+            self.queries.load_state_dict(attrs.asdict(Queries()))
+            self.faults.load_state_dict(attrs.asdict(Faults()))
+
+    def _take(self, state: Mapping[str, object]) -> None:
+        """Know what a state says, besides the judgements."""
+        for counts, name in ((self.queries, "queries"), (self.faults, "faults")):
+            counts.load_state_dict(dict(zip(attrs.asdict(counts), cast("list[int]", state[name]), strict=True)))
+        self.answers = cast(Tensor, state["answers"]).clone()
+        self.linf, self.l2 = cast(Tensor, state["linf"]).clone(), cast(Tensor, state["l2"]).clone()
+        if self.album is not None:
             self.album.pictures.copy_(cast(Tensor, state["pictures"]))
 
     def read(self) -> Tensor:
-        """Return which images (count,) are right, the same in every process, with queries and pictures those of all."""
+        """Return which images (count,) are right; this and all that was noted is then the same in every process."""
         state = self.state_dict()
-        self._count(cast("list[int]", state["queries"]))
-        if self.album is not None:
-            self.album.pictures.copy_(cast(Tensor, state["pictures"]))
+        self._take(state)
         right = cast(Tensor, state["right"])
         if bool((right == _NOTHING).any()):
             raise RuntimeError(f"`{self.name}` was read before it was done")
         return right.bool()
-
-    def _count(self, asked: list[int]) -> None:
-        self.queries.load_state_dict(dict(zip(attrs.asdict(self.queries), asked, strict=True)))

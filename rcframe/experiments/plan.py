@@ -17,13 +17,13 @@ from rcframe.options import values_of
 from rcframe.session.assemble import Parts, Refusal, build_parts, check_settings
 from rcframe.session.config import (
     INFORMATION,
-    PLAIN,
     SETTINGS,
     RunConfig,
     choices_of,
     label,
     make_config,
     options_by_part,
+    plain_of,
     set_option,
     typed,
     write_config,
@@ -197,7 +197,7 @@ def _brought(parts: Parts) -> str:
 
 def _settled(config: RunConfig) -> str:
     """Write down the settings of a run that are not components."""
-    return repr({name: getattr(config, name) for name in PLAIN})
+    return repr(plain_of(config))
 
 
 def _slug(name: str) -> str:
@@ -230,4 +230,4 @@ def _measurements(run: PlannedRun) -> Iterator[Hashable]:
     for network in (_teacher(run), _student(run)):
         yield (network, config.eval_size)
         for method in (*parts.attacks, *parts.certifiers):
-            yield (network, config.eval_size, str(config.eps), config.norm, method)
+            yield (network, config.eval_size, str(config.eps), config.curve, config.norm, method)

@@ -22,7 +22,7 @@ Scale = Literal["small", "full"]
 _TOP = ("title", "source", "needs", "figures", "published", "claim", "small", "full")
 #: More than any figure; leaves out what is no finite number.
 _MOST = 1e18
-_CLAIM = ("says", "figure", "compare", "by", "within", "scales", "note")
+_CLAIM = ("says", "figure", "against", "compare", "by", "within", "scales", "note")
 
 
 @attrs.frozen(kw_only=True)
@@ -44,6 +44,8 @@ class Claim:
     says: str
     about: About
     pairs: tuple[Pair, ...]
+    #: The figure of the second row, where it is another one.
+    against: About = attrs.field(default=attrs.Factory(lambda claim: claim.about, takes_self=True))
     by: float = 0.0
     within: float | None = None
     scales: tuple[Scale, ...] = get_args(Scale)
@@ -205,6 +207,10 @@ def _claim(entry: Mapping[str, Given], where: str) -> Claim:
     claim = f"A [[claim]] of {where[:1].lower()}{where[1:]}"
     _refuse_unknown(entry, _CLAIM, claim)
     by, within = entry.get("by", 0), entry.get("within")
+    about = _figure(_text(entry, "figure", claim), claim)
+    against = _figure(_text(entry, "against", claim), claim) if "against" in entry else about
+    if (about.what in SIZES) != (against.what in SIZES):
+        raise RequestError(f"{claim} compares `{about.what}` with `{against.what}`: one is a size, one an accuracy.")
     scales = tuple(_texts(entry.get("scales", list(get_args(Scale))), "scales", where))
     if unknown := [scale for scale in scales if scale not in get_args(Scale)]:
         raise RequestError(f"{claim} names the scale `{unknown[0]}`; there are {listed(get_args(Scale))}.")
@@ -216,8 +222,9 @@ def _claim(entry: Mapping[str, Given], where: str) -> Claim:
         raise RequestError(f"{claim} has `within = {within}`, but it must be more than 0.")
     return Claim(
         says=_text(entry, "says", claim),
-        about=_figure(_text(entry, "figure", claim), claim),
-        pairs=tuple(_pair(pair, claim) for pair in _several(entry.get("compare"), claim)),
+        about=about,
+        against=against,
+        pairs=tuple(_pair(pair, about != against, claim) for pair in _several(entry.get("compare"), claim)),
         by=float(cast(float, by)),
         within=None if within is None else float(cast(float, within)),
         scales=cast("tuple[Scale, ...]", scales),
@@ -225,7 +232,9 @@ def _claim(entry: Mapping[str, Given], where: str) -> Claim:
     )
 
 
-def _pair(pair: Given, where: str) -> Pair:
+def _pair(pair: Given, two_figures: bool, where: str) -> Pair:
+    if two_figures and isinstance(pair, str):
+        return Pair(higher=pair, lower=pair)
     if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(row, str) for row in pair):
         raise RequestError(f'{where} compares {pair!r}: write ["the higher row", "the lower row"].')
     return Pair(higher=pair[0], lower=pair[1])

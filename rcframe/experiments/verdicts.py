@@ -46,7 +46,7 @@ def _together(verdicts: Sequence[Verdict]) -> Verdict:
 
 def _compared(claim: Claim, pair: Pair, groups: Mapping[str, Group]) -> ComparisonRecord:
     first, second = groups.get(pair.higher), groups.get(pair.lower)
-    difference = compare(first, second, claim.about) if first and second else None
+    difference = compare(first, second, claim.about, claim.against) if first and second else None
     return ComparisonRecord(
         words=_words(claim, pair),
         difference=difference,
@@ -56,14 +56,24 @@ def _compared(claim: Claim, pair: Pair, groups: Mapping[str, Group]) -> Comparis
 
 
 def _words(claim: Claim, pair: Pair) -> str:
-    what = f"{claim.about.role} {claim.about.what}"
+    mine, theirs = _sides(claim, pair)
     points = "" if claim.unit == 1.0 else " points"
     if claim.within is not None:
-        return f"{what}: `{pair.higher}` and `{pair.lower}` differ by less than {claim.within:g}{points}"
+        return f"{mine} and {theirs} differ by less than {claim.within:g}{points}"
     if claim.by < 0:
-        return f"{what}: `{pair.higher}` is at most {-claim.by:g}{points} below `{pair.lower}`"
+        return f"{mine} is at most {-claim.by:g}{points} below {theirs}"
     more = f" by more than {claim.by:g}{points}" if claim.by else ""
-    return f"{what}: `{pair.higher}` is higher than `{pair.lower}`{more}"
+    return f"{mine} is higher than {theirs}{more}"
+
+
+def _sides(claim: Claim, pair: Pair) -> tuple[str, str]:
+    """Name what is compared, as briefly as two rows, two figures, or both need."""
+    mine, theirs = (f"{about.role} {about.what}" for about in (claim.about, claim.against))
+    if claim.about == claim.against:
+        return f"{mine}: `{pair.higher}`", f"`{pair.lower}`"
+    if pair.higher == pair.lower:
+        return f"`{pair.higher}`: {mine}", theirs
+    return f"{mine} of `{pair.higher}`", f"{theirs} of `{pair.lower}`"
 
 
 def decide(claim: Claim, difference: Difference) -> Verdict:

@@ -14,6 +14,9 @@ from rcframe.networks.modes import evaluating
 if TYPE_CHECKING:
     from rcframe.data.images import DataInfo
 
+#: Sums of probabilities are 1 but for this.
+_ROUNDING = 1e-4
+
 
 def check_outputs(module: nn.Module, info: DataInfo) -> None:
     """Refuse a network that does not turn one image of the data set into one logit per class.
@@ -36,6 +39,19 @@ def check_outputs(module: nn.Module, info: DataInfo) -> None:
         raise RequestError(
             f"The model has {found.shape[1]} outputs but data set `{info.name}` has {wanted} classes: give its last "
             f"layer {wanted} outputs, or choose other data."
+        )
+    check_logits(found)
+
+
+def check_logits(outputs: Tensor) -> None:
+    """Refuse outputs (B, classes) that are probabilities: attacks and losses need logits."""
+    found = outputs.detach()
+    if found.dim() != 2 or not len(found) or not found.is_floating_point():
+        return
+    if bool((found >= 0).all()) and bool(((found.sum(dim=1) - 1).abs() < _ROUNDING).all()):
+        raise RequestError(
+            "The model returns probabilities: its outputs are 0 or more and sum to 1 for every image. Logits are "
+            "needed, since attacks and losses take the softmax themselves: remove its last softmax."
         )
 
 

@@ -1,10 +1,11 @@
-"""Train and evaluation mode, and gradients to parameters: set for a while and restored exactly."""
+"""Modes, gradients to parameters, and buffers: changed for a while and restored exactly."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -33,6 +34,25 @@ def parameters_fixed(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter in moving:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def buffers_kept(*modules: nn.Module) -> Iterator[None]:
+    """Give every submodule its buffers back afterwards, such as the running statistics of batch norm."""
+    before = [
+        (part, name, buffer, buffer.clone())
+        for module in modules
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for part, name, buffer, value in before:
+                # A layer may have put another tensor in its place.
+                part._buffers[name] = buffer.copy_(value)
 
 
 def freeze(module: nn.Module) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import cast, get_args
 
@@ -30,6 +30,8 @@ from rcframe.evaluation.threat import make_threat
 from rcframe.networks.modes import evaluating
 from rcframe.registry import registry
 from rcframe.session.config import DEFAULT_MODEL, RunConfig
+from rcframe.session.inner_attacks import check_inner_attacks, inner_attacks
+from rcframe.session.surrogates import Surrogate, bring, check_surrogates
 from rcframe.training.compute import Compute
 from rcframe.training.context import Run
 
@@ -101,6 +103,8 @@ class Assembly:
     student_run: Run
     teacher: nn.Module
     student: nn.Module
+    #: Networks from elsewhere on which transfer attacks are crafted, by how they were named.
+    surrogates: Mapping[str, nn.Module] = attrs.field(factory=dict)
 
 
 def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute) -> Assembly:
@@ -117,14 +121,23 @@ def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute
     student = _student(config, parts, student_run)
     if {id(parameter) for parameter in teacher.parameters()} & {id(parameter) for parameter in student.parameters()}:
         raise RequestError("Teacher and student are one module: the model's function must build a new one each time.")
-    _check_support(config, parts, teacher, student, run)
-    return Assembly(teacher_run=run, student_run=student_run, teacher=teacher, student=student)
+    assembly = Assembly(
+        teacher_run=run,
+        student_run=student_run,
+        teacher=teacher,
+        student=student,
+        surrogates=bring(parts, student_run),
+    )
+    _check_support(config, parts, assembly)
+    return assembly
 
 
 def check_settings(config: RunConfig, parts: Parts) -> None:
     """Check what can be checked without data and networks: access, norm and radius."""
     _check_access(config, parts)
     _check_norms(config, parts)
+    check_surrogates(config, parts.attacks, parts.teacher)
+    check_inner_attacks(config, parts)
     if config.radii and not config.certifiers:
         raise RequestError(
             f"Certified radii of {config.radii} images are asked for, but there is no certifier: name one, for example "
@@ -167,22 +180,36 @@ def _student(config: RunConfig, parts: Parts, run: Run) -> nn.Module:
     return parts.neuron.convert(student).to(run.device)
 
 
-def _check_support(config: RunConfig, parts: Parts, teacher: nn.Module, student: nn.Module, run: Run) -> None:
+def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
     """Ask every part that touches a network whether it can."""
+    teacher, student, run = assembly.teacher, assembly.student, assembly.teacher_run
     for choice, strategy in zip(config.students, parts.students, strict=True):
         if reason := strategy.unsupported(student):
             raise Refusal("student_model", f"Student `{choice.name}` cannot train this student network: {reason}.")
+    for inner in inner_attacks(config, parts):
+        network = teacher if inner.trained.kind == "teacher" else student
+        if reason := inner.attack.unsupported(network) or _gradient_gap(inner.attack, network, run):
+            raise Refusal(inner.trained.kind, f"{inner} cannot attack this network in training: {reason}.")
     for choice, pruner in zip(config.pruners, parts.pruners, strict=True):
         if reason := pruner.unsupported(student):
             raise Refusal("pruner", f"Pruner `{choice.name}` cannot prune the student: {reason}.")
     for choice, attack in zip(config.attacks, parts.attacks, strict=True):
-        for role, network in (("teacher", teacher), ("student", student)):
+        for name, network in _crafted_on(attack, assembly).items():
             if reason := attack.unsupported(network) or _gradient_gap(attack, network, run):
-                raise Refusal("attack", f"Attack `{choice.name}` cannot attack the {role}: {reason}.")
+                raise Refusal("attack", f"Attack `{choice.name}` cannot attack the {name}: {reason}.")
     for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
         for role, network in (("teacher", teacher), ("student", student)):
             if reason := certifier.unsupported(network):
                 raise Refusal("certifier", f"Certifier `{choice.name}` cannot certify the {role}: {reason}.")
+
+
+def _crafted_on(attack: Attack, assembly: Assembly) -> Mapping[str, nn.Module]:
+    """Return the networks that an attack looks at, by what they are; a twin can whatever the network itself can."""
+    both = {"teacher": assembly.teacher, "student": assembly.student}
+    source = attack.surrogate
+    if source is None or Surrogate.parse(source).kind == "twin":
+        return both
+    return {source: both[source] if source in both else assembly.surrogates[source]}
 
 
 def _gradient_gap(attack: Attack, network: nn.Module, run: Run) -> str | None:

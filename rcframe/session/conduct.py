@@ -189,5 +189,10 @@ def _differing(asked: RunConfig, begun: RunConfig) -> list[str]:
     plain = [name for name in SETTINGS if name not in {*PARTS, *FREE, *left_open}]
     return [
         *(name for name in PARTS if mine[name] != theirs[name]),
-        *(name for name in plain if getattr(asked, name) != getattr(begun, name)),
+        *(name for name in plain if _points(asked, name) != _points(begun, name)),
     ]
+
+
+def _points(config: RunConfig, name: str) -> object:
+    """Return a setting; several radii count, however they were typed."""
+    return config.curve if name == "eps" and config.curve else getattr(config, name)

@@ -19,6 +19,7 @@ from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.errors import RequestError, listed, nearest
 from rcframe.options import Number, Value, options_of, values_of
 from rcframe.registry import registry
+from rcframe.session.eps import read_eps
 
 #: What a user may write for one component: a spec string, a table with `name`, a choice, or a component itself.
 Chosen = str | Mapping[str, object] | Choice | Component
@@ -45,8 +46,11 @@ class RunConfig:
     budget: int | None = None
     attacks: tuple[Choice, ...] = ()
     certifiers: tuple[Choice, ...] = ()
-    #: Radius in pixels as typed; None takes the data set's customary one.
+    #: Radius in pixels as typed, the largest where there are several; None takes the data set's customary one.
     eps: Number | None = None
+    #: All radii where there are several, from the smallest to the largest, and how they were typed.
+    curve: tuple[Number, ...] = ()
+    curve_typed: str = ""
     norm: Norm = "linf"
     #: Test images that are evaluated, 0 for all.
     eval_size: int = 0
@@ -99,6 +103,9 @@ def make_config(given: Mapping[str, object], base: RunConfig | None = None) -> R
         elif key in _MANY:
             several = value if isinstance(value, list | tuple) else [value]
             changes[_MANY[key]] = tuple(as_choice(cast(Chosen, item), key) for item in several)
+        elif key == "eps":
+            eps = read_eps(value)
+            changes |= {"eps": eps.largest, "curve": eps.curve, "curve_typed": eps.typed if eps.curve else ""}
         elif key in PLAIN:
             changes[key] = _plain(key, value)
         else:
@@ -133,8 +140,6 @@ def as_choice(chosen: Chosen, kind: str) -> Choice:
 
 
 def _plain(key: str, value: object) -> object:
-    if key == "eps":
-        return _eps(value)
     if key in _COUNTS:
         least = 1 if key in ("seeds", "threads") else 0
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -161,12 +166,10 @@ def _known(key: str, value: str) -> str:
     return value
 
 
-def _eps(value: object) -> Number:
-    from rcframe.evaluation.threat import make_threat
-
-    if not isinstance(value, str | float | int):
-        raise RequestError(f"eps is {value!r}, but it must be a number in pixels, such as 0.03 or 8/255.")
-    return cast(Number, make_threat(value, "l2").eps)
+def plain_of(config: RunConfig) -> dict[str, object]:
+    """Return the settings of a run that are no components, by name; several radii as they were typed."""
+    settings = {name: getattr(config, name) for name in PLAIN}
+    return settings | ({"eps": config.curve_typed} if config.curve else {})
 
 
 def label(config: RunConfig, components: Mapping[str, Sequence[Component]]) -> RunConfig:
@@ -234,8 +237,7 @@ def write_config(config: RunConfig, components: Mapping[str, Sequence[Component]
     document = tomlkit.document()
     document.add(tomlkit.comment("Repeat this run with: rcframe run run.toml"))
     document.add("format", _FORMAT)
-    for key in PLAIN:
-        value = getattr(config, key)
+    for key, value in plain_of(config).items():
         if value is not None:
             document.add(key, str(value) if isinstance(value, Number) else value)
     for key, attribute in {**_ONE, **_MANY}.items():

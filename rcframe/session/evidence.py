@@ -27,7 +27,8 @@ class About:
     """What was measured, of whom: for example how the student fares under an attack."""
 
     role: Role
-    #: `clean`, an attack's or certifier's spec string as in the report, `certified by SPEC`, or the name of a layer.
+    #: `clean`, an attack's or certifier's spec string as in the report, `worst case`, `certified by SPEC`, or the name
+    #: of a layer.
     what: str
 
 
@@ -41,6 +42,12 @@ class Evidence:
     classes: tuple[str, ...]
     #: Which of the measured images (n,) are right: bool.
     right: Mapping[About, NDArray[np.bool_]] = attrs.field(factory=dict)
+    #: The classes that the measured images (n,) belong to, and what each measurement took them for (n,): -1 where an
+    #: output was no number.
+    truth: NDArray[np.int64] = attrs.field(factory=lambda: np.zeros(0, np.int64))
+    answers: Mapping[About, NDArray[np.int16]] = attrs.field(factory=dict)
+    #: The smallest radius of a curve that breaks each image (n,): 0 for those that are wrong as they are, inf for none.
+    breaking: Mapping[About, NDArray[np.float32]] = attrs.field(factory=dict)
     #: Some of the measured images (k, C, H, W): uint8; and their labels (k,).
     pictures: NDArray[np.uint8] = attrs.field(factory=lambda: np.zeros((0, 1, 1, 1), np.uint8))
     labels: NDArray[np.int64] = attrs.field(factory=lambda: np.zeros(0, np.int64))
@@ -59,6 +66,9 @@ class Evidence:
 def write_evidence(path: Path, evidence: Evidence) -> None:
     """Write `evidence.safetensors`."""
     arrays: dict[str, NDArray[np.generic]] = {"pictures": evidence.pictures, "labels": evidence.labels}
+    arrays |= {"truth": evidence.truth} if evidence.truth.size else {}
+    arrays |= {_key("answers", about): answers for about, answers in evidence.answers.items()}
+    arrays |= {_key("breaking", about): radii for about, radii in evidence.breaking.items()}
     arrays |= {_key("right", about): right.astype(np.uint8) for about, right in evidence.right.items()}
     arrays |= {f"logits/{role}": logits for role, logits in evidence.logits.items()}
     arrays |= {_key("adversarial", about): pictures for about, pictures in evidence.adversarial.items()}
@@ -92,6 +102,9 @@ def read_evidence(path: Path) -> Evidence:
             images=head["images"],
             classes=tuple(head["classes"]),
             right={about: array.astype(bool) for about, array in _part(arrays, "right")},
+            truth=cast("NDArray[np.int64]", arrays.get("truth", np.zeros(0, np.int64))),
+            answers={about: cast("NDArray[np.int16]", array) for about, array in _part(arrays, "answers")},
+            breaking={about: cast("NDArray[np.float32]", array) for about, array in _part(arrays, "breaking")},
             pictures=cast("NDArray[np.uint8]", arrays["pictures"]),
             labels=cast("NDArray[np.int64]", arrays["labels"]),
             logits={

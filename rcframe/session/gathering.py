@@ -16,9 +16,9 @@ from rcframe.data.fingerprint import test_fingerprint
 from rcframe.evaluation.activity import Activity, activity_of, spiking_part
 from rcframe.evaluation.album import as_pictures, evenly, pictured
 from rcframe.evaluation.evaluate import spread
-from rcframe.evaluation.flags import Findings
 from rcframe.networks.modes import evaluating
 from rcframe.session.evidence import About, Evidence, Role
+from rcframe.session.outcomes import Outcomes
 from rcframe.training.randomness import seeded
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Witness:
 
     role: Role
     module: nn.Module
-    findings: Findings
+    outcomes: Outcomes
 
 
 def gather(session: Session, witnesses: Sequence[Witness]) -> Evidence:
@@ -43,36 +43,27 @@ def gather(session: Session, witnesses: Sequence[Witness]) -> Evidence:
     test, info = session.dataset.test, session.dataset.info
     measured = spread(test, session.measured)
     activities = dict(_activities(session, witnesses, measured))
+    found = [(About(each.role, what), outcome) for each in witnesses for what, outcome in each.outcomes.named()]
     shown = test.fetch(measured[pictured(session.measured, info.shape)])
     return Evidence(
         images=combined("measured", test_fingerprint(session.dataset), tensor_digest(measured)),
         classes=info.classes,
-        right={
-            About(each.role, what): right.cpu().numpy()
-            for each in witnesses
-            for what, right in _judgements(each.findings).items()
-        },
+        right={about: outcome.right.numpy() for about, outcome in found},
+        truth=witnesses[0].outcomes.labels.numpy(),
+        answers={about: outcome.answers.numpy() for about, outcome in found if outcome.answers is not None},
+        breaking={about: outcome.fall.breaking.numpy() for about, outcome in found if outcome.fall},
         pictures=as_pictures(shown.images).numpy(),
         labels=shown.labels.cpu().numpy(),
         logits={each.role: _logits(session, each.module, shown.images) for each in witnesses},
-        adversarial={
-            About(each.role, attack): pictures.numpy()
-            for each in witnesses
-            for attack, pictures in each.findings.pictures.items()
-        },
+        adversarial={about: outcome.pictures.numpy() for about, outcome in found if outcome.pictures is not None},
         radii={
             About(each.role, certifier): radii.numpy()
             for each in witnesses
-            for certifier, radii in each.findings.radii.items()
+            for certifier, radii in each.outcomes.radii.items()
         },
         spikes={role: activity.layers for role, activity in activities.items()},
         encodings={role: activity.encoding for role, activity in activities.items()},
     )
-
-
-def _judgements(findings: Findings) -> dict[str, Tensor]:
-    certified = {f"certified by {certifier}": right for certifier, right in findings.certified.items()}
-    return {"clean": findings.clean, **findings.attacked, **certified}
 
 
 def _activities(session: Session, witnesses: Sequence[Witness], measured: Tensor) -> Iterator[tuple[Role, Activity]]:

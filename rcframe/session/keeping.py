@@ -89,14 +89,18 @@ def measuring_parts(session: Session, role: Role, module: nn.Module) -> Parts:
     }
 
 
-def method_parts(choice: Choice, built: Component, threat: Threat) -> Parts | None:
-    """Return what an attack or certifier and its threat contribute; None if its source cannot be found."""
-    code = code_of([type(built).__module__])
+def method_parts(choice: Choice, built: Component, threat: Threat, source: nn.Module | None = None) -> Parts | None:
+    """Return what an attack or certifier and its threat contribute; None if its source cannot be found.
+
+    `source` is the network on which an attack is crafted, if that is not the attacked one.
+    """
+    code = code_of(type(each).__module__ for each in (built, *built.parts()))
     if code is None:
         return None
     return {
         **_components(built.kind, [(choice, built)]),
         "threat": f"{threat.norm} {threat.eps!r} {threat.bounds}",
+        **({} if source is None else {"crafted on": _weights(source)}),
         **{f"code of {name}": digest for name, digest in code.items()},
     }
 
@@ -143,6 +147,15 @@ def _components(label: str, chosen: Sequence[tuple[Choice, Component]]) -> Parts
         found = registry().find(built.kind, choice)
         versions[f"version of {found.distribution}"] = found.version
     return {label: PHASES.join(specs), **versions}
+
+
+def weights_parts(module: nn.Module) -> Parts:
+    """Return what a network contributes that is only asked."""
+    return {"weights": _weights(module)}
+
+
+def _weights(module: nn.Module) -> str:
+    return digest_state({"layers": str(module), "weights": module.state_dict()})
 
 
 def _network(label: str, module: nn.Module, architecture: Architecture) -> Parts:

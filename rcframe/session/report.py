@@ -4,82 +4,30 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
-from rcframe.api import Norm
-from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.radii import Radii
 from rcframe.networks.size import Size
 from rcframe.networks.surgery import PruningReport
-from rcframe.options import Number, Value
+from rcframe.session.measurement import (
+    Broken as Broken,
+    CurvePoint as CurvePoint,
+    Json as Json,
+    Measurement as Measurement,
+    Passes as Passes,
+    Protocol as Protocol,
+    measurement_of,
+)
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
 #: Version of `report.json`.
 FORMAT = 1
-
-
-@attrs.frozen(kw_only=True)
-class Protocol:
-    """How a robust figure was measured; it stands beside the figure wherever that goes."""
-
-    norm: Norm
-    eps: Number
-    options: Mapping[str, Value]
-    seed: int
-    #: The plugin that measured, and its version.
-    plugin: str
-    version: str
-
-
-@attrs.frozen
-class Measurement:
-    """An accuracy, with the protocol and the queries of the attack or certifier that measured it."""
-
-    result: Accuracy
-    protocol: Protocol | None = None
-    queries: Queries | None = None
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of images that is right."""
-        return self.result.value
-
-    @property
-    def n(self) -> int:
-        """How many images were measured."""
-        return self.result.n
-
-    @property
-    def low(self) -> float:
-        """Lower end of the 95% interval."""
-        return self.result.interval[0]
-
-    @property
-    def high(self) -> float:
-        """Upper end of the 95% interval."""
-        return self.result.interval[1]
-
-    def as_json(self) -> dict[str, object]:
-        """Return the JSON object of this measurement."""
-        written: dict[str, object] = {"accuracy": self.accuracy, "n": self.n, "low": self.low, "high": self.high}
-        if self.protocol:
-            written |= {
-                "norm": self.protocol.norm,
-                "eps": str(self.protocol.eps),
-                "options": {name: _plain(value) for name, value in self.protocol.options.items()},
-                "seed": self.protocol.seed,
-                "plugin": self.protocol.plugin,
-                "version": self.protocol.version,
-            }
-        if self.queries:
-            written["queries"] = attrs.asdict(self.queries)
-        return written
 
 
 @attrs.frozen(kw_only=True)
@@ -95,6 +43,8 @@ class ModelReport:
     size: Size
     #: Certified radii by certifier, where they were searched.
     radii: Mapping[str, Radii] = attrs.field(factory=dict)
+    #: What withstood every attack, image by image, where there are several.
+    worst_case: Measurement | None = None
     #: Spec strings of the pruners, in the order they worked, and what those that cut did.
     pruners: tuple[str, ...] = ()
     pruned: tuple[PruningReport, ...] = ()
@@ -108,6 +58,7 @@ class ModelReport:
             "pruners": list(self.pruners),
             "clean": self.clean.as_json(),
             "attacked": {spec: measured.as_json() for spec, measured in self.attacked.items()},
+            "worst_case": self.worst_case.as_json() if self.worst_case else None,
             "certified": {spec: measured.as_json() for spec, measured in self.certified.items()},
             "radii": {spec: attrs.asdict(radii) for spec, radii in self.radii.items()},
             **attrs.asdict(self.size),
@@ -154,14 +105,10 @@ class Report:
         """Return the text of `report.json`."""
         return json.dumps(self.as_json(), indent=2) + "\n"
 
-    def __rich__(self) -> Table:
-        from rcframe.session.tables import report_table
+    def __rich__(self) -> Group:
+        from rcframe.session.tables import report_tables
 
-        return report_table(self)
-
-
-#: What json.loads gives; every use below fails on a wrong type.
-Json = Mapping[str, Any]
+        return report_tables(self)
 
 
 def report_of(found: Json) -> Report:
@@ -181,25 +128,13 @@ def _model(found: Json) -> ModelReport:
         model=found["model"],
         neuron=found["neuron"],
         pruners=tuple(found["pruners"]),
-        clean=_measurement(found["clean"]),
-        attacked={spec: _measurement(measured) for spec, measured in found["attacked"].items()},
-        certified={spec: _measurement(measured) for spec, measured in found["certified"].items()},
+        clean=measurement_of(found["clean"]),
+        attacked={spec: measurement_of(measured) for spec, measured in found["attacked"].items()},
+        certified={spec: measurement_of(measured) for spec, measured in found["certified"].items()},
+        worst_case=measurement_of(found["worst_case"]) if found.get("worst_case") else None,
         radii={spec: Radii(**radii) for spec, radii in found.get("radii", {}).items()},
         size=_size(found),
         pruned=tuple(_pruning(report) for report in found["pruned"]),
-    )
-
-
-def _measurement(found: Json) -> Measurement:
-    protocol = None
-    if "norm" in found:
-        options = {name: tuple(value) if isinstance(value, list) else value for name, value in found["options"].items()}
-        named = {name: found[name] for name in ("norm", "seed", "plugin", "version")}
-        protocol = Protocol(eps=Number(found["eps"]), options=options, **named)
-    return Measurement(
-        Accuracy(round(found["accuracy"] * found["n"]), found["n"]),
-        protocol,
-        Queries(**found["queries"]) if "queries" in found else None,
     )
 
 
@@ -210,9 +145,3 @@ def _size(found: Json) -> Size:
 def _pruning(found: Json) -> PruningReport:
     kept = {layer: tuple(indices) for layer, indices in found["kept"].items()}
     return PruningReport(kept, _size(found["before"]), _size(found["after"]))
-
-
-def _plain(value: Value) -> object:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return str(value) if isinstance(value, Number) else value

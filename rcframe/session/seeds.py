@@ -96,6 +96,8 @@ def _spreads(models: Sequence[ModelReport]) -> dict[str, Spread]:
 def _figures(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
     yield "clean", model.clean
     yield from model.attacked.items()
+    if model.worst_case:
+        yield "worst case", model.worst_case
     for spec, measured in model.certified.items():
         yield f"certified by {spec}", measured
 

@@ -2,46 +2,36 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
-from torch import nn
 
-from rcframe.access import parse_access
-from rcframe.api import Pruner, StudentPlan, StudentStrategy
 from rcframe.data.images import Dataset
 from rcframe.data.prepare import default_root, prepare
 from rcframe.errors import RunFailed
-from rcframe.evaluation.oracle import ModelOracle, Oracle
 from rcframe.evaluation.threat import Threat, make_threat
-from rcframe.networks.modes import freeze
 from rcframe.session.architecture import architecture_of
 from rcframe.session.assemble import Assembly, Parts, Refusal, assemble, build_parts, refuse_with_alternative
 from rcframe.session.config import RunConfig, label
 from rcframe.session.devices import determinism, make_compute, nondeterministic_operation, resolve_threads, threads
 from rcframe.session.folder import RunFolder
 from rcframe.session.journal import Journal
-from rcframe.session.keeping import RunKeeper, student_parts, teacher_parts
 from rcframe.session.measure import measure
 from rcframe.session.report import Report
 from rcframe.session.stopping import Stop
 from rcframe.session.store import Changed, Store
 from rcframe.session.tracking import Tracking
+from rcframe.session.training import oracle_of, train_student, train_teacher
+from rcframe.session.twins import Surrogates
 from rcframe.session.worklog import WorkLog, read_worklog
 from rcframe.storage.cache import Cache
-from rcframe.storage.keeper import Keeper
 from rcframe.training.compute import Compute
-from rcframe.training.context import Run
-from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor, Monitors
-from rcframe.training.randomness import seed_everything
-from rcframe.training.stage import Stage
 
 _LOG = logging.getLogger("rcframe")
 
@@ -134,7 +124,7 @@ def carry_out(
             store.log.mixed_by(edited)
         tracking = Tracking(session, folder.path if folder else None) if main else None
         try:
-            return _Course(session, monitor, folder if main else None, store, tracking).follow()
+            return _Course(session, monitor, display, folder if main else None, store, tracking).follow()
         except BaseException as error:
             _LOG.error("the run stopped: %s", error or type(error).__name__)
             if tracking:
@@ -167,76 +157,26 @@ class _Course:
 
     session: Session
     monitor: Monitor
+    #: The part of the monitor that shows what happens and records nothing.
+    display: Monitor
     folder: RunFolder | None
     store: Store
     tracking: Tracking | None
 
     def follow(self) -> Report:
-        session = self.session
-        teacher = self._train_teacher()
+        session, store = self.session, self.store
+        training = Monitors([self.monitor, self.tracking]) if self.tracking else self.monitor
+        teacher = train_teacher(session, store, training)
         if self.folder:
             self.folder.save_teacher(teacher, architecture_of(session, "teacher"))
-        share = session.config.budget
-        oracle = ModelOracle(
-            teacher,
-            parse_access(session.config.access),
-            None if share is None else share // session.compute.count,
-        )
-        student = self._train_student(oracle, teacher)
+        oracle = oracle_of(session, teacher)
+        student = train_student(session, teacher, oracle, store, training)
         if self.folder:
             self.folder.save_student(student, architecture_of(session, "student"))
-        measured = measure(session, teacher, student, oracle.queries, self.store, self.monitor)
+        surrogates = Surrogates(session, teacher, student, store, self.display)
+        measured = measure(session, teacher, student, oracle.queries, store, self.monitor, surrogates)
         if self.folder:
             self.folder.finish(measured.report, measured.evidence())
         if self.tracking:
             self.tracking.finished(measured.report)
         return measured.report
-
-    def _train_teacher(self) -> nn.Module:
-        assembly = self.session.assembly
-        plan = functools.partial(self.session.parts.teacher.plan, assembly.teacher, assembly.teacher_run)
-        keeper = RunKeeper(self.store, functools.partial(teacher_parts, self.session), chained=True)
-        return freeze(self._execute(plan, keeper, "teacher") or assembly.teacher)
-
-    def _train_student(self, oracle: ModelOracle, teacher: nn.Module) -> nn.Module:
-        """Walk the phases of the student, rewritten by every pruner in turn."""
-        run, parts = self.session.assembly.student_run, self.session.parts
-        student = run.adopt(self.session.assembly.student)
-        plan = functools.partial(_student_plan(parts, oracle, run), student)
-        keeper = RunKeeper(self.store, functools.partial(student_parts, self.session, teacher), chained=True)
-        return freeze(self._execute(lambda: _counting(plan(), oracle), keeper, "student") or student)
-
-    def _execute(self, plan: Callable[[], Iterator[Stage]], keeper: Keeper, role: str) -> nn.Module | None:
-        # A plan may draw random numbers before its first stage, already when it is asked for.
-        seed_everything(self.session.config.seed, role, "plan")
-        monitor = Monitors([self.monitor, self.tracking]) if self.tracking else self.monitor
-        return execute(plan(), monitor, keeper, self.session.compute)
-
-
-def _student_plan(parts: Parts, oracle: Oracle, run: Run) -> StudentPlan:
-    def plan(student: nn.Module) -> Iterator[Stage]:
-        return _phases(parts.students, student, oracle, run)
-
-    whole: StudentPlan = plan
-    for pruner in parts.pruners:
-        whole = functools.partial(_rewritten, pruner, whole, run)
-    return whole
-
-
-def _rewritten(pruner: Pruner, plan: StudentPlan, run: Run, student: nn.Module) -> Iterator[Stage]:
-    return pruner.rewrite(plan, student, run)
-
-
-def _phases(strategies: tuple[StudentStrategy, ...], student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
-    """Yield the stages of every phase; each starts from the student that the one before ended with."""
-    for strategy in strategies:
-        for stage in strategy.plan(student, teacher, run.reading(strategy.data)):
-            yield stage
-            student = stage.target
-
-
-def _counting(plan: Iterator[Stage], oracle: ModelOracle) -> Iterator[Stage]:
-    """Let the count of queries be kept with every stage that may ask."""
-    for stage in plan:
-        stage.players["queries to the teacher"] = oracle.queries
-        yield stage

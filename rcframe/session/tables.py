@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import attrs
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -11,6 +13,15 @@ from rcframe.evaluation.radii import Radii
 from rcframe.options import to_text
 from rcframe.session.report import Measurement, ModelReport, Report
 from rcframe.session.seeds import SeedsReport, Spread
+
+#: More rows than these do not fit on a screen.
+_MOST_POINTS = 25
+
+
+def report_tables(report: Report) -> Group:
+    """Put teacher and student side by side, and below that the curves, if there are any."""
+    curves = curves_table(report)
+    return Group(report_table(report), *([curves] if curves else []))
 
 
 def report_table(report: Report) -> Table:
@@ -31,6 +42,8 @@ def report_table(report: Report) -> Table:
     row("clean", _percent(teacher.clean), _percent(student.clean))
     for spec, measured in teacher.attacked.items():
         row(_named(spec, measured), _percent(measured), _percent(student.attacked[spec]))
+    if teacher.worst_case and student.worst_case:
+        row("worst case of these", _percent(teacher.worst_case), _percent(student.worst_case))
     for spec, measured in teacher.certified.items():
         row("certified by " + _named(spec, measured), _percent(measured), _percent(student.certified[spec]))
     for spec, radii in teacher.radii.items():
@@ -40,6 +53,57 @@ def report_table(report: Report) -> Table:
     row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
     row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
     return table
+
+
+def curves_table(report: Report) -> Table | None:
+    """Return the accuracy at each radius of a run, teacher and student in one cell; None without curves."""
+    pairs = list(_curves(report))
+    if not pairs:
+        return None
+    points = len(pairs[0].teacher.curve)
+    rows = evenly_with_ends(points, _MOST_POINTS)
+    table = Table(title=Text("Accuracy against eps: teacher | student"))
+    thinned = f"{len(rows)} of {points} radii are shown; all are in the report. " if len(rows) < points else ""
+    table.caption = Text(f"{thinned}An image that is broken at one eps counts as broken at every larger one.")
+    table.add_column("eps", justify="right")
+    for pair in pairs:
+        table.add_column(Text(pair.what), justify="right")
+    for row in rows:
+        cells = [f"{_point(pair.teacher, row)} | {_point(pair.student, row)}" for pair in pairs]
+        table.add_row(*map(Text, [str(pairs[0].teacher.curve[row].eps), *cells]))
+    return table
+
+
+@attrs.frozen
+class _Pair:
+    """The same measurement of teacher and student."""
+
+    what: str
+    teacher: Measurement
+    student: Measurement
+
+
+def _curves(report: Report) -> Iterator[_Pair]:
+    teacher, student = report.teacher, report.student
+    for spec, measured in teacher.attacked.items():
+        if measured.curve:
+            yield _Pair(spec, measured, student.attacked[spec])
+    if teacher.worst_case and student.worst_case and teacher.worst_case.curve:
+        yield _Pair("worst case", teacher.worst_case, student.worst_case)
+    for spec, measured in teacher.certified.items():
+        if measured.curve:
+            yield _Pair(f"certified by {spec}", measured, student.certified[spec])
+
+
+def evenly_with_ends(count: int, most: int) -> list[int]:
+    """Return at most `most` of the places from 0 to `count`, evenly, with the first and the last."""
+    if count <= most:
+        return list(range(count))
+    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
+
+
+def _point(measured: Measurement, row: int) -> str:
+    return f"{100 * measured.curve[row].result.value:.1f}"
 
 
 def seeds_table(report: SeedsReport) -> Table:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from rcframe.access import Access, describe_access
 from rcframe.api import Attack, Certifier, NeuronModel, OneShotPruner, Pruner
 from rcframe.errors import AccessDenied
-from rcframe.evaluation.evaluate import attack_batch, certified, certify_batch
+from rcframe.evaluation.crafting import Faults, attack_batch, certify_batch
+from rcframe.evaluation.evaluate import certified
 from rcframe.evaluation.oracle import ModelOracle
 from rcframe.evaluation.threat import Threat
 from rcframe.networks.modes import evaluating, parameters_fixed
@@ -35,10 +36,12 @@ def _threats(component: Attack | Certifier) -> list[Threat]:
 
 
 def check_attack_stays_inside_the_threat(subject: Subject) -> None:
-    """What comes out is images of the same shape and type, within eps and within [0, 1]."""
+    """What comes out is finite images of the same shape and type, within eps and within [0, 1]."""
     attack, model, (x, y) = cast(Attack, subject.make()), trained_network(), some_images()
     for threat in _threats(attack):
-        x_adv = attack_batch(attack, model, x, y, threat)
+        faults = Faults()
+        x_adv = attack_batch(attack, model, x, y, threat, faults=faults)
+        assert not faults.broken, f"it returned {faults.broken} images with values that are not finite"
         assert x_adv.shape == x.shape, f"it returned {tuple(x_adv.shape)} for {tuple(x.shape)}"
         assert x_adv.dtype == x.dtype, f"it returned {x_adv.dtype} for {x.dtype}"
         assert float(threat.distance(x_adv, x).max()) <= threat.eps * (1 + 1e-5) + 1e-6, "it left the ball"
@@ -83,8 +86,13 @@ def check_attack_repeats(subject: Subject) -> None:
 
 
 def check_attack_does_harm(subject: Subject) -> None:
-    """On a trained network and a large radius, labels gain no ground; an attack may be too weak to take any."""
+    """On a trained network and a large radius, labels gain no ground; an attack may be too weak to take any.
+
+    Noise, which asks nothing, may do anything.
+    """
     attack, model, (x, y) = cast(Attack, subject.make()), trained_network(), some_images()
+    if attack.access is Access.NONE:
+        return
     clean = _mean_margin(model, x, y)
     for threat in _threats(attack):
         attacked = _mean_margin(model, attack_batch(attack, model, x, y, threat), y)

@@ -13,7 +13,7 @@ from rcframe.options import options_of
 from rcframe.registry import FoundRecipe, registry
 
 #: Options that make a check cheap, where a component has them.
-_CHEAP: dict[str, object] = {"epochs": 2, "batch_size": 16, "finetune": 1}
+_CHEAP: dict[str, object] = {"epochs": 2, "batch_size": 16, "finetune": 1, "queries": 200}
 
 
 @attrs.frozen

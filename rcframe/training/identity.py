@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def identity_of(stage: Stage) -> Mapping[str, str] | None:
     """Return what determines the result of a begun stage, by name; None if the source of its code is unknown."""
     code = code_of(_modules_of(stage))
-    if code is None:
+    prepared = stage.prepare.identity() if stage.prepare else {}
+    if code is None or prepared is None:
         return None
     state = stage.state_dict()
     start = {
@@ -37,6 +38,8 @@ def identity_of(stage: Stage) -> Mapping[str, str] | None:
         "layers": _digest(f"{stage.target}{stage.module}"),
         "start": digest_state(start),
         **{f"code of {package}": digest for package, digest in code.items()},
+        **prepared,
+        **stage.determined_by,
     }
 
 

@@ -40,6 +40,7 @@ def execute(
 def train(stage: Stage, monitor: Monitor, keeper: Keeper | None = None) -> None:
     """Train one begun stage from its position to its end."""
     keeper = keeper or Keeper()
+    stage.say = monitor.said
     monitor.stage_started(stage)
     while stage.epoch < stage.epochs:
         _train_epoch(stage, monitor, keeper)

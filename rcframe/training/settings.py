@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal, Self, cast
 
-from rcframe.options import at_least, between, component, more_than, option
+from rcframe.api import Attack, Component, Data, Norm
+from rcframe.choice import parse_choice
+from rcframe.errors import RequestError
+from rcframe.options import at_least, between, build, component, more_than, option, values_of
+from rcframe.registry import registry
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from rcframe.evaluation.threat import Threat
     from rcframe.training.context import Run
     from rcframe.training.observer import Observer
-    from rcframe.training.stage import BatchSource, Stage, Stateful, Step
+    from rcframe.training.stage import BatchSource, Preparation, Stage, Stateful, Step
 
 
 @component
-class Training:
-    """How a network is trained. A teacher or student strategy inherits these options and calls `stage`."""
+class Optimization:
+    """How a network is trained, for methods that choose the images themselves; others inherit `Training`.
+
+    A teacher or student strategy inherits these options and calls `stage`. Added in API 1.3.
+    """
 
     epochs: int = option(default=30, help="Passes over the training data.", check=at_least(0))
     batch_size: int = option(default=64, help="Images per batch.", check=at_least(1))
@@ -47,10 +55,12 @@ class Training:
         batches: BatchSource | None = None,
         observers: Sequence[Observer] = (),
         players: dict[str, Stateful] | None = None,
+        determined_by: Mapping[str, str] | None = None,
     ) -> Stage:
         """Return a stage of `run` that trains `target` by `step` with these options.
 
-        `module` is what the step runs if it has training-only parts around the target.
+        `module` is what the step runs if it has training-only parts around the target; `determined_by` names what the
+        result depends on besides options, data and code, such as a radius that the data set suggests.
         """
         from rcframe.training.stage import Stage
 
@@ -66,11 +76,17 @@ class Training:
             seed=run.seed,
             observers=list(observers),
             players=players or {},
+            prepare=self.preparation(run, target),
+            determined_by=determined_by or {},
         )
         if self.schedule != "constant":
             # Asked for when the stage begins: a pruner may have shortened it by then.
             stage.make_schedule = lambda optimizer: self._schedule(optimizer, stage.epochs)
         return stage
+
+    def preparation(self, run: Run, target: nn.Module) -> Preparation | None:
+        """Return what changes every batch of a stage before its step sees it; nothing, unless overridden."""
+        return None
 
     def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         from torch.optim import SGD, Adam
@@ -90,3 +106,82 @@ class Training:
         if self.schedule == "cosine":
             return CosineAnnealingLR(optimizer, T_max=max(epochs, 1))
         return MultiStepLR(optimizer, list(self.milestones), gamma=self.decay)
+
+
+@component
+class Training(Optimization):
+    """How a network is trained on images, or on what an attack makes of them.
+
+    A teacher or student strategy inherits these options and calls `stage`.
+    """
+
+    attack: str | None = option(
+        default=None, help="Attack on the network in training whose results replace the images, as a spec string."
+    )
+    attack_eps: float | None = option(
+        default=None, help="Radius of `attack` in pixels; none is the data set's customary one.", check=at_least(0)
+    )
+    attack_norm: Norm = option(default="linf", help="Norm of `attack`.")
+    attack_mode: Literal["eval", "train"] = option(
+        default="eval", help="Whether batch norm and dropout evaluate or train while `attack` is crafted."
+    )
+
+    def unattacked(self) -> Self:
+        """Return these options without the attack, for stages that train another network than the method's own."""
+        return build(type(self), {**values_of(self), "attack": None}, type(self).__name__)
+
+    def inner_attack(self) -> Attack | None:
+        """Return the attack of the options, or None; refuse one that is unknown or cannot be trained on."""
+        if self.attack is None:
+            return None
+        attack = cast(Attack, registry().make("attack", parse_choice(self.attack, "attack")))
+        self._check(attack)
+        return attack
+
+    def parts(self) -> tuple[Component, ...]:
+        """Return the attack of the options, if there is one."""
+        attack = self.inner_attack()
+        return () if attack is None else (attack, *attack.parts())
+
+    def preparation(self, run: Run, target: nn.Module) -> Preparation | None:
+        """Return the attack of the options on `target`, or None without any."""
+        from rcframe.training.attacked import InnerAttack
+
+        if self.attack is None:
+            return None
+        if run.level is Data.NONE:
+            raise unattackable(self.attack)
+        # Made by the run: what it makes is part of what its results depend on.
+        attack = run.make(Attack, self.attack)  # type: ignore[type-abstract]  # any subclass
+        self._check(attack)
+        return InnerAttack(attack=attack, network=target, threat=self._threat(run.info.eps), mode=self.attack_mode)
+
+    def _check(self, attack: Attack) -> None:
+        if self.attack_norm not in attack.norms:
+            norms = " and ".join(attack.norms)
+            raise RequestError(f"`{self.attack}` works in {norms}, not in {self.attack_norm}: change `attack_norm`.")
+        if attack.surrogate is not None:
+            raise RequestError(
+                f"`{self.attack}` is crafted on another network, but training needs an attack on the network that is "
+                f"trained: name the one inside it."
+            )
+        self._threat(0.0)
+
+    def _threat(self, customary: float) -> Threat:
+        """Return the threat of the attack; `customary` is the data set's radius in linf."""
+        from rcframe.evaluation.threat import make_threat
+
+        if self.attack_eps is None and self.attack_norm != "linf":
+            raise RequestError(
+                f"`{self.attack}` has no radius in {self.attack_norm}, since the data set's customary one is for linf: "
+                f"set `attack_eps`."
+            )
+        return make_threat(customary if self.attack_eps is None else self.attack_eps, self.attack_norm)
+
+
+def unattackable(attack: str) -> RequestError:
+    """Refuse to train a method on attacked images that is given no images."""
+    return RequestError(
+        f"`{attack}` has nothing to attack, since this method trains without images of the data set: leave out the "
+        f"option `attack`."
+    )

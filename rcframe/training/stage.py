@@ -42,6 +42,16 @@ class Stateful(Protocol):
         """Go on from what `state_dict` returned."""
 
 
+class Preparation(Protocol):
+    """What is done to a batch before the step sees it, such as an attack on its images."""
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Return the batch that the step gets."""
+
+    def identity(self) -> Mapping[str, str] | None:
+        """Return what determines it, by name; None if the source of its code is unknown."""
+
+
 Answer = TypeVar("Answer")
 
 Step = Callable[["Stage", Batch], None]
@@ -74,6 +84,10 @@ class StageState(TypedDict):
     processes: list[ProcessState]
 
 
+def _to_nobody(text: str) -> None:
+    """Tell nobody."""
+
+
 @attrs.define(eq=False, kw_only=True)
 class Stage:
     """One training phase.
@@ -97,6 +111,10 @@ class Stage:
     observers: list[Observer] = attrs.field(factory=list)
     #: Further networks and optimizers that a method trains for itself, such as a generator.
     players: dict[str, Stateful] = attrs.field(factory=dict)
+    #: Changes every batch before the step sees it.
+    prepare: Preparation | None = None
+    #: What the result depends on besides options, data and code, by name.
+    determined_by: Mapping[str, str] = attrs.field(factory=dict)
     #: Exists from `begin` on.
     optimizer: Optimizer | None = attrs.field(default=None, init=False)
     schedule: LRScheduler | None = attrs.field(default=None, init=False)
@@ -108,6 +126,8 @@ class Stage:
     history: list[dict[str, float]] = attrs.field(factory=list, init=False)
     #: Where the stage trains; the loop sets it.
     compute: Compute = attrs.field(factory=Compute, init=False)
+    #: Tells the user something about the training; the loop sets it.
+    say: Callable[[str], None] = attrs.field(default=_to_nobody, init=False)
     _share: float = attrs.field(default=1.0, init=False)
     _shared: Generators | None = attrs.field(default=None, init=False)
     _health: Health = attrs.field(factory=Health, init=False)
@@ -131,7 +151,7 @@ class Stage:
         """Let the method step on a batch."""
         self._share = batch.share
         with self.compute.autocast():
-            self.step(self, batch)
+            self.step(self, batch if self.prepare is None else self.prepare(batch))
         self.batch += 1
 
     def update(self, loss: Tensor, **metrics: Tensor | float) -> None:

@@ -49,7 +49,7 @@ def refused(cli: Command) -> Refused:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["--attack", "pdg"], r"No attack named `pdg`\. Did you mean `pgd`\? Installed: .*fgsm, pgd"),
+        (["--attack", "pdg"], r"No attack named `pdg`\. Did you mean `pgd`\? Installed: .*fgsm, .*pgd"),
         (["--student", "skeptic"], r"No student named `skeptic`\. Did you mean `skeptical`\? Installed: plain, "),
         (["--teacher", "nsaty"], r"No teacher named `nsaty`\. Did you mean `nasty`\?"),
         (["--model", "resnet19"], r"No model named `resnet19`\. Did you mean `resnet1\d`\?"),

@@ -37,10 +37,12 @@ def test_names_are_completed_from_their_beginning() -> None:
 def test_options_are_completed_after_the_colon() -> None:
     assert completed("run", "--attack", "pgd:st") == {
         "pgd:steps=": "Gradient steps.",
-        "pgd:step_size=": "Length of a step in pixels; none is 2.5 eps / steps.",
+        "pgd:step_size=": (
+            "Length of a step in pixels; none is 2.5 eps / steps for pgd, and eps / steps for bim and mim."
+        ),
     }
     assert set(completed("run", "--attack", "pgd:")) >= {"pgd:steps=", "pgd:random_start=", "pgd:restarts="}
-    assert set(completed("run", "--attack", "pgd:steps=5,res")) == {"pgd:steps=5,restarts="}
+    assert set(completed("run", "--attack", "pgd:steps=5,rest")) == {"pgd:steps=5,restarts="}
 
 
 def test_options_of_what_cannot_be_loaded_are_none(install: Install) -> None:

@@ -142,7 +142,7 @@ def test_stages_and_measurements_of_a_real_run_are_told_by_its_work_alone(cli: C
     assert isinstance(found, WatchedRun)
     assert (found.stages[0].name, found.stages[0].done) == ("teacher/train", 2)
     assert [piece.name for piece in found.measurements] == [
-        *("teacher: clean", "teacher: fgsm", "student: clean", "student: fgsm")
+        *("teacher: clean", "teacher: fgsm", "student: clean", "student: fgsm", "teacher: trust", "student: trust")
     ]
     assert found.asked.measurements == 4
     report = read_result(Path("a/report.json"))

@@ -149,7 +149,7 @@ def test_a_source_with_validation_images_of_its_own_keeps_them() -> None:
     [
         (TensorImages(torch.full((3, 1, 2, 2), 255.0)), r"lie in \[255, 255\].*divide them by 255"),
         (TensorImages(torch.full((3, 1, 2, 2), -0.5)), r"lie in \[-0.5, -0.5\].*move the normalisation"),
-        (TensorImages(torch.full((3, 1, 2, 2), torch.nan)), "pixels must lie"),
+        (TensorImages(torch.full((3, 1, 2, 2), torch.nan)), "hold values that are no numbers"),
         (OddImages(torch.ones(3, 1, 2, 2, dtype=torch.int32)), "torch.int32.*divide|torch.int32.*x.float"),
         (TensorImages(torch.zeros(3, 1, 2, 3)), r"shape \(1, 2, 3\), but the data set announces \(1, 2, 2\)"),
         (TensorImages(torch.zeros(0, 1, 2, 2)), "are none"),

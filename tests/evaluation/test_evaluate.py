@@ -1,52 +1,45 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 
+import attrs
 import pytest
 import torch
 from hypothesis import assume, given, strategies as st
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
-import rcframe as rc
-from rcframe.access import Access
-from rcframe.api import Attack, Certifier, Norm
 from rcframe.data.images import TensorImages
-from rcframe.errors import AccessDenied, RequestError, RunFailed
+from rcframe.errors import RequestError
+from rcframe.evaluation.album import Album
+from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.evaluate import (
     CERTIFY_BATCH,
     PREDICT_BATCH,
     Accuracy,
     Evaluator,
-    attack_batch,
     certified,
-    certify_batch,
     predict,
     spread,
 )
 from rcframe.evaluation.oracle import Oracle, Queries
 from rcframe.evaluation.threat import Threat
-from rcframe.testing import toys
-from rcframe.testing.toys import fingerprint
-
-THREAT = Threat(0.1)
-
-
-class Brightness(nn.Module):
-    """Class 1 if an image is brighter than one half on average; batch norm and dropout wait for training mode."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.norm, self.dropout = nn.BatchNorm2d(1), nn.Dropout(0.9)
-        self.weight = nn.Parameter(torch.tensor(10.0))
-        self.batches: list[int] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.batches.append(len(x))
-        brightness = self.dropout(self.norm(x)).mean(dim=(1, 2, 3)) - 0.5
-        return self.weight * torch.stack([-brightness, brightness], dim=1)
+from rcframe.storage.keeper import Keeper
+from tests.evaluation.doubles import (
+    THREAT,
+    Bounds,
+    Brightness,
+    Does,
+    X,
+    Y,
+    backward,
+    darken,
+    fail,
+    mixed,
+    pictures,
+    state,
+)
 
 
 class Answers(nn.Module):
@@ -58,40 +51,6 @@ class Answers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.tensor(self.logits).expand(len(x), -1)
-
-
-def pictures(*brightness: float) -> Tensor:
-    return torch.tensor(brightness).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
-
-
-class Does(Attack):
-    """An attack that is a function of the test's."""
-
-    access = Access.LOGITS | Access.INPUT_GRAD
-
-    def __init__(self, craft: Callable[[Oracle, Tensor, Tensor, Threat], Tensor], *norms: Norm) -> None:
-        self._craft = craft
-        self.norms = norms or ("linf", "l2")  # type: ignore[misc]  # a class variable elsewhere
-
-    def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return self._craft(source, x, y, threat)
-
-
-class Bounds(Certifier):
-    """A certifier that is a function of the test's."""
-
-    def __init__(self, margins: Callable[[nn.Module, Tensor], Tensor], reason: str | None = None) -> None:
-        self._margins, self._reason = margins, reason
-
-    def unsupported(self, module: nn.Module) -> str | None:
-        return self._reason
-
-    def margins(self, module: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        return self._margins(module, x)
-
-
-def darken(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    return x - 100 * threat.eps
 
 
 def evaluator(x: Tensor, y: Tensor, count: int | None = None) -> Evaluator:
@@ -164,39 +123,6 @@ def test_an_output_that_is_no_number_is_never_right() -> None:
 # -- the model comes back as it was -----------------------------------------------------------------------------------
 
 
-def mixed() -> Brightness:
-    network = Brightness()
-    network.norm.train()
-    network.dropout.eval()
-    network.norm.weight.requires_grad_(False)
-    network.weight.grad = torch.tensor(3.0)
-    return network
-
-
-def state(network: Brightness) -> tuple[object, ...]:
-    return (
-        fingerprint(network),
-        [parameter.requires_grad for parameter in network.parameters()],
-        [None if parameter.grad is None else float(parameter.grad) for parameter in network.parameters()],
-    )
-
-
-def backward(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    x.requires_grad_(True)
-    source.logits(x).sum().backward()  # type: ignore[no-untyped-call]
-    assert x.grad is not None
-    return x + x.grad
-
-
-def fail(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    backward(source, x, y, threat)
-    raise ZeroDivisionError
-
-
-X = pictures(0.2, 0.8, 0.55)
-Y = torch.tensor([0, 1, 1])
-
-
 @pytest.mark.parametrize(
     "measure",
     [
@@ -214,22 +140,6 @@ def test_measuring_leaves_modes_statistics_and_gradients_alone(measure: Callable
     assert state(network) == before
 
 
-@pytest.mark.parametrize(
-    "measure",
-    [
-        lambda network: attack_batch(Does(fail), network, X, Y, THREAT),
-        lambda network: certify_batch(Bounds(lambda module, x: module(x) / [][0]), network, X, Y, THREAT),
-    ],
-    ids=["attack", "certifier"],
-)
-def test_a_failing_method_leaves_the_model_alone(measure: Callable[[nn.Module], object]) -> None:
-    network = mixed()
-    before = state(network)
-    with pytest.raises((ZeroDivisionError, IndexError)):
-        measure(network)
-    assert state(network) == before
-
-
 def test_everything_is_measured_in_evaluation_mode() -> None:
     network = mixed()
     modes: list[bool] = []
@@ -244,14 +154,6 @@ def test_everything_is_measured_in_evaluation_mode() -> None:
 # -- attacks are not trusted ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_proposals_outside_the_threat_are_projected_into_it(norm: Norm) -> None:
-    threat = Threat(0.1, norm)
-    x_adv = attack_batch(Does(darken), Brightness(), X, Y, threat)
-    torch.testing.assert_close(threat.distance(x_adv, X), torch.full((3,), 0.1))
-    assert float(x_adv.min()) >= 0
-
-
 def test_the_figure_is_the_kernels_own_prediction_on_the_projected_images() -> None:
     """The attack would break everything; within the threat it breaks only the image that is close to one half."""
     network = Brightness()
@@ -260,68 +162,86 @@ def test_the_figure_is_the_kernels_own_prediction_on_the_projected_images() -> N
     assert evaluator(X, Y).clean(network).tolist() == [True, True, True]
 
 
-def test_an_attack_that_helps_is_not_hidden() -> None:
-    def repair(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+def test_only_images_that_the_model_gets_right_are_attacked() -> None:
+    """The second image is dark and called bright; brightening it would mend it."""
+    given: list[Tensor] = []
+
+    def brighten(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        given.append(x.clone())
         return x + threat.eps
 
-    right = evaluator(pictures(0.45), torch.tensor([1])).attacked(Brightness(), Does(repair), THREAT)
-    assert right.tolist() == [True]
+    x, y = pictures(0.45, 0.46, 0.8), torch.tensor([0, 1, 1])
+    judge, album = evaluator(x, y), Album.empty(3, (1, 2, 2))
+    tally = judge.tally("does", album=album)
+    assert judge.attacked(Brightness(), Does(brighten), THREAT, tally).tolist() == [False, False, True]
+    assert torch.equal(torch.cat(given), x[[0, 2]])
+    assert tally.answers.tolist() == [1, 0, 1]
+    assert album.pictures[:, 0, 0, 0].tolist() == [round(255 * 0.55), round(255 * 0.46), round(255 * 0.9)]
 
 
-def test_an_attack_that_works_in_place_moves_neither_its_ball_nor_the_labels() -> None:
-    def overwrite(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        y.fill_(0)
-        return x.zero_()
-
-    x, y = X.clone(), Y.clone()
-    x_adv = attack_batch(Does(overwrite), Brightness(), x, y, THREAT)
-    assert torch.equal(x, X)
-    assert torch.equal(y, Y)
-    torch.testing.assert_close(x_adv, X - 0.1)
+def test_an_attack_on_images_that_are_all_wrong_is_not_called() -> None:
+    judge = evaluator(X, 1 - Y)
+    tally = judge.tally("does")
+    assert judge.attacked(Brightness(), Does(fail), THREAT, tally).tolist() == [False] * 3
+    assert tally.queries == Queries()
 
 
-NO_IMAGES = r"`Does` returned images (with values that are not finite|\(\d, \d, 2, 2\); expected \(3, 1, 2, 2\))"
+def test_how_far_images_were_moved_counts_for_those_that_were_broken() -> None:
+    """Of four pixels each: the first is darkened by 0.05, the second withstands, the third was wrong before."""
+
+    def shift(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        return x - 0.05
+
+    judge = evaluator(pictures(0.52, 0.8, 0.3), torch.tensor([1, 1, 1]))
+    tally = judge.tally("does")
+    judge.attacked(Brightness(), Does(shift), THREAT, tally)
+    assert tally.linf.tolist() == pytest.approx([0.05, 0, 0], abs=1e-6)
+    assert tally.l2.tolist() == pytest.approx([0.1, 0, 0], abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "proposal",
-    [
-        lambda x: x * float("nan"),
-        lambda x: x + float("inf"),
-        lambda x: x[:2],
-        lambda x: x.expand(-1, 3, -1, -1),
-    ],
-    ids=["nan", "inf", "fewer", "channels"],
-)
-def test_proposals_that_are_no_images_are_refused(proposal: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(
-        RunFailed,
-        match=r"`Does` returned images (with values that are not finite|\(\d, \d, 2, 2\); expected \(3, 1, 2, 2\))",
-    ):
-        attack_batch(Does(lambda source, x, y, threat: proposal(x)), Brightness(), X, Y, THREAT)
+def test_faults_are_counted_over_all_batches() -> None:
+    count = PREDICT_BATCH + 5
+    judge = evaluator(pictures(*[0.2] * count), torch.zeros(count, dtype=torch.int64))
+    tally = judge.tally("does")
+    judge.attacked(Brightness(), Does(darken), THREAT, tally)
+    assert tally.faults == Faults(outside=count)
 
 
-def test_one_bad_pixel_is_enough() -> None:
-    def poison(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        x[1, 0, 1, 1] = float("nan")
-        return x
-
-    with pytest.raises(RunFailed, match="not finite"):
-        attack_batch(Does(poison), Brightness(), X, Y, THREAT)
-
-
-def test_adversarial_images_keep_the_type_of_the_originals_and_carry_no_graph() -> None:
-    x_adv = attack_batch(Does(lambda source, x, y, threat: x.double() - 0.01), Brightness(), X, Y, THREAT)
-    assert x_adv.dtype == torch.float32
-    assert not attack_batch(Does(backward), Brightness(), X, Y, THREAT).requires_grad
+def test_images_may_be_crafted_on_another_network() -> None:
+    """Whatever the network crafted on calls bright is brightened: its opposite brightens what is dark."""
+    opposite = Brightness()
+    with torch.no_grad():
+        opposite.weight.neg_()
+    x, y = pictures(0.55, 0.45), torch.tensor([1, 0])
+    uphill = Does(lambda source, x, y, threat: x + threat.eps * (source.logits(x)[:, 1] > 0).float().view(-1, 1, 1, 1))
+    assert evaluator(x, y).attacked(Brightness(), uphill, THREAT).tolist() == [True, True]
+    assert evaluator(x, y).attacked(Brightness(), uphill, THREAT, source=opposite).tolist() == [True, False]
 
 
-def test_at_eps_zero_nothing_is_asked_and_nothing_changes() -> None:
-    queries = Queries()
-    x_adv = attack_batch(Does(fail), Brightness(), X, Y, Threat(0.0), queries)
-    assert torch.equal(x_adv, X)
-    assert x_adv.data_ptr() != X.data_ptr()
-    assert queries == Queries()
+def test_clean_answers_are_kept_where_they_are_wrong_and_where_they_are_no_numbers() -> None:
+    judge = evaluator(pictures(0.2, 0.8), torch.tensor([1, 1]))
+    tally, of_nothing = judge.tally("clean"), judge.tally("clean")
+    judge.clean(Brightness(), tally)
+    judge.clean(Answers(0.0, float("nan")), of_nothing)
+    assert (tally.answers.tolist(), tally.answers.dtype) == ([0, 1], torch.int16)
+    assert of_nothing.answers.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize(("value", "words"), [(float("nan"), "hold values that are no numbers"), (2.0, "must lie in")])
+def test_test_images_that_are_no_pixels_are_refused(value: float, words: str) -> None:
+    x = X.clone()
+    x[1, 0, 1, 1] = value
+    with pytest.raises(RequestError, match=f"The test images .*{words}"):
+        evaluator(x, Y).clean(Brightness())
+
+
+def test_a_part_of_an_evaluator_measures_those_images_and_keeps_nothing() -> None:
+    x, y = pictures(0.1, 0.2, 0.3, 0.9), torch.tensor([0, 1, 0, 1])
+    seen: list[int] = []
+    part = attrs.evolve(evaluator(x, y), progress=seen.append).part(torch.tensor([3, 1]))
+    assert part.clean(Brightness()).tolist() == [True, False]
+    assert seen == []
+    assert type(part.keeper) is Keeper
 
 
 def test_what_an_attack_asks_is_counted_over_all_batches() -> None:
@@ -330,40 +250,6 @@ def test_what_an_attack_asks_is_counted_over_all_batches() -> None:
     tally = judge.tally("does")
     judge.attacked(Brightness(), Does(backward), THREAT, tally)
     assert tally.queries == Queries(images=count, gradient_images=count, calls=2)
-
-
-def test_an_attack_gets_what_it_declares_and_labels_but_no_more() -> None:
-    assert (
-        attack_batch(Does(lambda s, x, y, t: x + 0 * s.labels(x).view(-1, 1, 1, 1)), Brightness(), X, Y, THREAT)
-        is not X
-    )
-    with pytest.raises(AccessDenied, match="not probabilities"):
-        attack_batch(Does(lambda s, x, y, t: s.probabilities(x)), Brightness(), X, Y, THREAT)
-    with pytest.raises(AccessDenied, match="not parameters"):
-        attack_batch(Does(lambda s, x, y, t: next(s.module().parameters())), Brightness(), X, Y, THREAT)
-
-
-def test_an_attack_finds_gradients_on_although_the_caller_turned_them_off() -> None:
-    with torch.no_grad():
-        attack_batch(Does(backward), Brightness(), X, Y, THREAT)
-
-
-def test_an_attack_in_another_norm_is_refused() -> None:
-    with pytest.raises(RequestError, match="`Does` works in l2, not in linf"):
-        attack_batch(Does(darken, "l2"), Brightness(), X, Y, THREAT)
-
-
-@pytest.mark.parametrize(
-    "method",
-    [
-        lambda x: Does(darken)(Brightness(), x, Y, eps=0.1),
-        lambda x: Bounds(lambda module, images: module(images))(Brightness(), x, Y, eps=0.1),
-    ],
-    ids=["attack", "certifier"],
-)
-def test_images_that_are_no_pixels_are_refused(method: Callable[[Tensor], Tensor]) -> None:
-    with pytest.raises(RequestError, match="must lie in"):
-        method(X * 255)
 
 
 # -- certificates -----------------------------------------------------------------------------------------------------
@@ -404,61 +290,6 @@ def test_certificates_are_counted_exactly_over_uneven_batches() -> None:
     proved = evaluator(pictures(*brightness), y).certified(network, margins, THREAT)
     assert torch.equal(proved, 20 * (0.5 - brightness) > 1.0 + 1e-3)
     assert sorted(set(network.batches)) == [3, CERTIFY_BATCH]
-
-
-def test_an_unsupported_model_is_refused_with_the_reason() -> None:
-    with pytest.raises(RequestError, match="`Bounds` cannot certify this model: layer `norm` is odd"):
-        certify_batch(Bounds(lambda module, x: x, "layer `norm` is odd"), Brightness(), X, Y, THREAT)
-
-
-def test_a_norm_that_is_not_covered_is_refused() -> None:
-    with pytest.raises(RequestError, match="`Bounds` certifies linf, not l2"):
-        certify_batch(Bounds(lambda module, x: module(x)), Brightness(), X, Y, Threat(0.1, "l2"))
-
-
-@pytest.mark.parametrize("shape", [(3,), (2, 2), (3, 2, 1)])
-def test_margins_of_another_shape_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(RunFailed, match="returned margins"):
-        certify_batch(Bounds(lambda module, x: torch.ones(shape)), Brightness(), X, Y, THREAT)
-
-
-def test_margins_can_be_trained_on_outside_a_measurement() -> None:
-    network = Brightness()
-    Bounds(lambda module, x: module(x))(network, X, Y, eps=0.1)[:, 1].sum().backward()  # type: ignore[no-untyped-call]
-    assert float(network.weight.grad or 0) == pytest.approx(float((X.mean(dim=(1, 2, 3)) - 0.5).sum()), rel=1e-2)
-
-
-@pytest.mark.parametrize(
-    ("labels", "sentence"),
-    [
-        (torch.tensor([1]), "labels (1,) of torch.int64, but each of the 4 images needs one whole number"),
-        (torch.tensor([0.0, 1, 2, 0]), "labels (4,) of torch.float32"),
-        (torch.tensor([True, False, True, False]), "labels (4,) of torch.bool"),
-        (torch.eye(4, dtype=torch.int64), "labels (4, 4) of torch.int64"),
-        (torch.tensor([0, 1, -1, 2]), "come with label -1, but classes are counted from 0"),
-        (torch.tensor([0, 1, 3, 2]), "There is a label 3, but the model has 3 classes"),
-    ],
-)
-@pytest.mark.parametrize("method", ["attack", "certifier"])
-def test_labels_that_do_not_belong_to_the_images_are_refused(method: str, labels: Tensor, sentence: str) -> None:
-    model, x = toys.trained_network(), toys.some_images(4)[0]
-    call = rc.attack("pgd", steps=1) if method == "attack" else rc.certifier("convex")
-    with pytest.raises(RequestError, match=re.escape(sentence)):
-        call(model, x, labels, eps=0.1)
-
-
-def test_labels_of_any_whole_number_type_serve() -> None:
-    model, (x, y) = toys.trained_network(), toys.some_images(4)
-    fgsm = rc.attack("fgsm")
-    assert torch.equal(fgsm(model, x, y.to(torch.uint8), eps=0.1), fgsm(model, x, y, eps=0.1))
-
-
-def test_attacks_work_where_gradients_are_switched_off_and_return_detached_images() -> None:
-    model, (x, y) = toys.trained_network(), toys.some_images(4)
-    expected = rc.attack("fgsm")(model, x, y, eps=0.1)
-    with torch.inference_mode():
-        assert torch.equal(rc.attack("fgsm")(model, x.clone(), y.clone(), eps=0.1), expected)
-    assert not rc.attack("fgsm")(model, x.clone().requires_grad_(True), y, eps=0.1).requires_grad
 
 
 def test_a_part_of_a_sorted_test_set_has_every_class() -> None:

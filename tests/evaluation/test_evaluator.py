@@ -51,8 +51,9 @@ class Brightness(nn.Module):
 
 
 def images(count: int = COUNT) -> TensorImages:
+    """Images that `Brightness` gets right, so that all of them are attacked."""
     x = torch.rand(count, 1, 2, 2, generator=torch.Generator().manual_seed(1))
-    return TensorImages(x, torch.arange(count) % 2)
+    return TensorImages(x, (x.mean(dim=(1, 2, 3)) > 0.5).long())
 
 
 class Narrow(Attack):
@@ -345,6 +346,6 @@ def test_processes_share_the_images_and_all_read_the_whole(count: int, in_parall
         assert torch.equal(right, whole)
         assert queries == of_whole.queries
         assert torch.equal(albums[index].pictures, pictures_of(Narrow(COUNT)))
-        # One forward pass for the attack's question, one for the judgement.
-        assert own == [size for size in batches[index::count] for _ in range(2)]
+        # Forward passes for the images as they are, for the attack's question, and for the judgement.
+        assert own == [size for size in batches[index::count] for _ in range(3)]
         assert sum(seen) == COUNT

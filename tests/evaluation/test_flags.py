@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from rcframe.evaluation.flags import Findings, trust_flags
+from rcframe.api import Attack
+from rcframe.evaluation.crafting import Faults
+from rcframe.evaluation.flags import Findings, difference_flags, trust_flags
+from rcframe.evaluation.trust.flag import Kind
+from tests.evaluation.trust.suspects import Ascent, Blind, Chance, Foreign, Idle, OneStep
 
 
 def first(right: int, n: int = 200) -> Tensor:
@@ -13,31 +17,18 @@ def first(right: int, n: int = 200) -> Tensor:
 
 
 def test_sound_findings_raise_no_flag() -> None:
-    findings = Findings(first(180), attacked={"pgd": first(100)}, certified={"convex": first(50)})
-    assert list(trust_flags("student", findings)) == []
+    findings = Findings(first(180), attacked={"climb": first(100)}, certified={"convex": first(50)})
+    assert list(trust_flags("student", findings, {"climb": Ascent()})) == []
+
+
+# -- too few images ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("n", "role", "flagged"), [(99, "student", 1), (100, "student", 0), (99, "teacher", 0)])
 def test_few_images_are_mentioned_once(n: int, role: str, flagged: int) -> None:
     flags = list(trust_flags(role, Findings(first(50, n))))
     assert len(flags) == flagged
-    assert all(f"only {n} images" in flag for flag in flags)
-
-
-def test_an_attack_that_helps_is_mentioned() -> None:
-    (flag,) = trust_flags("teacher", Findings(first(100), attacked={"pgd": first(101), "fgsm": first(100)}))
-    assert flag.startswith("the teacher is more accurate under pgd than on clean images")
-
-
-def test_a_broken_certificate_is_mentioned_with_the_number_of_images() -> None:
-    findings = Findings(
-        first(180),
-        attacked={"pgd": first(100), "fgsm": first(120)},
-        certified={"convex": ~first(80) & first(103), "loose": first(100)},
-    )
-    assert list(trust_flags("student", findings)) == [
-        "pgd broke 3 images of the student that convex certified: one of them is wrong"
-    ]
+    assert all(f"only {n} images" in flag and flag.kind is Kind.FEW_IMAGES for flag in flags)
 
 
 def test_classes_without_a_measured_image_are_told_once() -> None:
@@ -45,3 +36,111 @@ def test_classes_without_a_measured_image_are_told_once() -> None:
     assert list(trust_flags("teacher", findings)) == []
     (flag,) = trust_flags("student", findings)
     assert flag == "no image of cat, dog was measured; the accuracy is that of the other classes"
+
+
+def test_a_visible_difference_on_too_few_images_is_mentioned() -> None:
+    """8 images only the student gets right, 4 only the teacher: with one more each, 14 of 202 with a sum of 4.
+
+    So the half width is 1.96 sqrt(14 / 202 - (4 / 202)^2) / sqrt(202) = 3.62 points, and 200 (3.62 / 2)^2 = 655.
+    """
+    student, teacher = first(100), first(104)
+    teacher[:8] = False
+    (flag,) = difference_flags(
+        Findings(first(200), attacked={"climb": teacher}), Findings(first(200), attacked={"climb": student})
+    )
+    assert flag.kind is Kind.DIFFERENCE
+    assert flag == (
+        "under climb the student is 2.0 points above the teacher, but on 200 images that may be chance (± 3.6); to "
+        "tell them apart would take about 660 images, or other seeds"
+    )
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "flagged"),
+    [
+        pytest.param(first(100), first(103), 0, id="too small to talk about"),
+        pytest.param(first(100), first(140), 0, id="beyond noise"),
+        pytest.param(first(100), first(104), 1, id="neither"),
+        pytest.param(first(104), first(100), 1, id="the other way"),
+        pytest.param(first(100), first(100), 0, id="none"),
+    ],
+)
+def test_a_difference_is_mentioned_if_it_is_visible_and_may_be_chance(
+    student: Tensor, teacher: Tensor, flagged: int
+) -> None:
+    mine, theirs = (Findings(first(200), attacked={"climb": right}) for right in (student, teacher))
+    assert len(list(difference_flags(theirs, mine))) == flagged
+
+
+# -- contradictions ---------------------------------------------------------------------------------------------------
+
+
+def test_a_broken_certificate_is_mentioned_with_the_number_of_images() -> None:
+    findings = Findings(
+        first(180),
+        attacked={"climb": first(100), "step": first(120)},
+        certified={"convex": ~first(80) & first(103), "loose": first(100)},
+    )
+    assert list(trust_flags("student", findings)) == [
+        "climb broke 3 images of the student that convex certified: one of them is wrong"
+    ]
+
+
+def test_faults_of_attacks_are_mentioned_with_what_became_of_them() -> None:
+    faults = {"long": Faults(outside=3), "odd": Faults(broken=2), "fine": Faults()}
+    flags = list(trust_flags("teacher", Findings(first(180), faults=faults)))
+    assert {flag.kind for flag in flags} == {Kind.FAULTS}
+    assert flags[0].startswith("long proposed 3 images of the teacher further away than eps; they were moved back")
+    assert flags[1].startswith("odd proposed 2 images of the teacher that are not finite; these count as withstood")
+    assert len(flags) == 2
+
+
+# -- attacks that find what stronger ones should ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("attack", "kind"),
+    [
+        (Chance(), Kind.NOISE),
+        (OneStep(), Kind.SINGLE_STEP),
+        (Blind(), Kind.GRADIENT_FREE),
+        (Foreign(), Kind.TRANSFER),
+    ],
+    ids=str,
+)
+def test_an_attack_that_outdoes_a_stronger_sort_is_mentioned(attack: Attack, kind: Kind) -> None:
+    """It breaks the 30 images that the other leaves, and is weaker on the whole."""
+    findings = Findings(first(180), attacked={"climb": first(30), "other": ~first(30) & first(180)})
+    (flag,) = trust_flags("student", findings, {"climb": Ascent(), "other": attack})
+    assert flag.kind is kind
+    assert flag.startswith("other broke 30 of 30 images of the student that withstood climb: ")
+
+
+@pytest.mark.parametrize(("missed", "flagged"), [(2, 0), (3, 1)])
+def test_what_any_attack_may_miss_is_not_mentioned(missed: int, flagged: int) -> None:
+    """0.2% of 180 images are 0.36: that it is 2 or more has a chance of 5%, 3 or more of 0.6%."""
+    findings = Findings(first(180), attacked={"climb": first(30), "other": ~first(missed) & first(180)})
+    assert len(list(trust_flags("student", findings, {"climb": Ascent(), "other": OneStep()}))) == flagged
+
+
+def test_images_that_were_wrong_to_begin_with_were_broken_by_nobody() -> None:
+    findings = Findings(first(100), attacked={"climb": first(200), "other": first(100)})
+    assert list(trust_flags("student", findings, {"climb": Ascent(), "other": OneStep()})) == []
+
+
+def test_several_strong_attacks_are_taken_together() -> None:
+    attacked = {"climb": first(30), "other": ~first(30) & first(180), "third": ~first(30) & first(180)}
+    attacks = {"climb": Ascent(), "other": OneStep(), "third": Idle()}
+    assert list(trust_flags("student", Findings(first(180), attacked=attacked), attacks)) == []
+
+
+@pytest.mark.parametrize(("attack", "flagged"), [(Chance(), 1), (Blind(), 0), (Foreign(), 0)], ids=str)
+def test_a_single_step_is_held_against_noise_only(attack: Attack, flagged: int) -> None:
+    findings = Findings(first(180), attacked={"step": first(30), "other": ~first(30) & first(180)})
+    assert len(list(trust_flags("student", findings, {"step": OneStep(), "other": attack}))) == flagged
+
+
+def test_the_way_round_that_is_expected_is_not_mentioned() -> None:
+    attacked = {"climb": first(10), "step": first(60), "noise": first(170), "blind": first(90), "foreign": first(120)}
+    attacks = {"climb": Ascent(), "step": OneStep(), "noise": Chance(), "blind": Blind(), "foreign": Foreign()}
+    assert list(trust_flags("student", Findings(first(180), attacked=attacked), attacks)) == []

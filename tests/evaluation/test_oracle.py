@@ -183,7 +183,7 @@ def test_without_a_budget_nothing_runs_out() -> None:
         (pixels() * 255, "divide them by 255"),
         (pixels() - 0.5, "move the normalisation into the model"),
         ((pixels() * 255).to(torch.uint8), "use x.float"),
-        (torch.full((1, 1, 2, 2), float("nan")), "must lie in"),
+        (torch.full((1, 1, 2, 2), float("nan")), "mend the data"),
     ],
 )
 def test_images_that_are_no_pixels_are_refused_with_the_fix(x: Tensor, fix: str) -> None:
@@ -246,3 +246,10 @@ def test_the_network_is_handed_out_only_with_its_parameters() -> None:
     network = Seen()
     assert ModelOracle(network, Access.PARAMS).module() is network
     assert not any(isinstance(thing, nn.Module) for thing in public(ModelOracle(network, Access.WHITE)))
+
+
+def test_a_model_that_returns_probabilities_is_refused_where_logits_are_granted() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(pixels()[0].numel(), 3), nn.Softmax(dim=1)).eval()
+    with pytest.raises(RequestError, match=r"returns probabilities.*remove its last softmax"):
+        ModelOracle(network, Access.LOGITS | Access.INPUT_GRAD).logits(pixels())
+    assert ModelOracle(network, Access.LABEL).labels(pixels()).shape == pixels().shape[:1]

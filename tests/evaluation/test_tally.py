@@ -10,19 +10,27 @@ from hypothesis import given, strategies as st
 from torch import Tensor
 
 from rcframe.evaluation.album import Album
+from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.tally import Tally
+from rcframe.evaluation.verdict import Moved, Verdict
 from rcframe.storage.tree import flatten, unflatten
 from rcframe.training.compute import Compute
 
 RIGHT = torch.tensor([True, False, True, True, False])
 
 
+def verdict(right: Tensor, judged: Tensor | None = None) -> Verdict:
+    """A verdict whose answers and distances tell the images apart."""
+    number = torch.arange(1, len(right) + 1)
+    return Verdict(right, number - 2, judged, Moved(number / 4, number / 2))
+
+
 def noted(*spans: tuple[int, int]) -> Tally:
     """A tally of five images with judgements in these spans."""
     tally = Tally("clean", 5, {})
     for start, end in spans:
-        tally.note(start, RIGHT[start:end])
+        tally.note(start, verdict(RIGHT[start:end]))
     return tally
 
 
@@ -67,13 +75,13 @@ def test_a_tally_goes_on_from_what_a_file_held(rights: list[bool], data: st.Data
     count, right = len(rights), torch.tensor(rights, dtype=torch.bool)
     at = data.draw(st.integers(0, count))
     before, after = Tally("clean", count, {}), Tally("clean", count, {})
-    before.note(0, right[:at])
+    before.note(0, verdict(right[:at]))
     before.queries.images, before.queries.gradient_images, before.queries.calls = 3 * at, 2 * at, at
     after.load_state_dict(as_read(before.state_dict()))
     assert after.judged(0, at)
     assert not (at < count and after.judged(at, at + 1))
     after.queries.images += 10
-    after.note(at, right[at:])
+    after.note(at, verdict(right[at:]))
     assert torch.equal(after.read(), right)
     assert after.queries == Queries(3 * at + 10, 2 * at, at)
     assert before.queries == Queries(3 * at, 2 * at, at)
@@ -112,9 +120,9 @@ def kept(tally: Tally) -> list[int]:
 
 def test_pictures_of_what_was_judged_are_kept_and_go_on() -> None:
     before, after = with_album(), with_album()
-    before.note(0, RIGHT[:3], shades(10, 20, 30))
+    before.note(0, verdict(RIGHT[:3], shades(10, 20, 30)))
     after.load_state_dict(as_read(before.state_dict()))
-    after.note(3, RIGHT[3:], shades(40, 50))
+    after.note(3, verdict(RIGHT[3:], shades(40, 50)))
     after.read()
     assert kept(after) == [10, 20, 30, 40, 50]
     assert kept(before) == [10, 20, 30, 0, 0]
@@ -122,21 +130,21 @@ def test_pictures_of_what_was_judged_are_kept_and_go_on() -> None:
 
 def test_a_state_is_not_changed_by_what_comes_after() -> None:
     tally = with_album()
-    tally.note(0, RIGHT[:1], shades(10))
+    tally.note(0, verdict(RIGHT[:1], shades(10)))
     state = tally.state_dict()
-    tally.note(1, RIGHT[1:2], shades(20))
+    tally.note(1, verdict(RIGHT[1:2], shades(20)))
     assert cast(Tensor, state["pictures"]).flatten().tolist() == [10, 0, 0, 0, 0]
 
 
 def test_without_an_album_no_picture_is_kept() -> None:
     tally = Tally("clean", 5, {})
-    tally.note(0, RIGHT, shades(1, 2, 3, 4, 5))
-    assert set(tally.state_dict()) == {"right", "queries"}
+    tally.note(0, verdict(RIGHT, shades(1, 2, 3, 4, 5)))
+    assert "pictures" not in tally.state_dict()
 
 
 def test_after_loading_the_main_process_alone_has_the_pictures() -> None:
     saved = with_album()
-    saved.note(0, RIGHT[:2], shades(10, 20))
+    saved.note(0, verdict(RIGHT[:2], shades(10, 20)))
     for index, expected in ((0, [10, 20, 0, 0, 0]), (1, [0] * 5)):
         tally = Tally("pgd", 5, {}, Beside(index, []), album=Album.empty(5, (1, 1, 1)))
         tally.load_state_dict(as_read(saved.state_dict()))
@@ -164,8 +172,9 @@ def halves(*others: list[Tensor]) -> list[Tally]:
         compute = Beside(index, others[index] if others else [])
         tally = Tally("clean", 5, {}, compute)
         for place in range(start, 5, 2):
-            tally.note(place, RIGHT[place : place + 1])
+            tally.note(place, verdict(RIGHT[place : place + 1]))
         tally.queries.images = asked
+        tally.faults.outside, tally.faults.broken = index + 1, 10 * (index + 1)
         found.append(tally)
     return found
 
@@ -201,3 +210,47 @@ def test_after_loading_the_main_process_speaks_for_all_and_none_judges_again(ind
     expected = [1, 0, 1, 1, -1] if index == 0 else [-1] * 5
     assert cast(Tensor, judgements["right"]).tolist() == expected
     assert queries == Queries(images=8 if index == 0 else 0)
+
+
+def test_answers_distances_and_faults_go_on_from_what_a_file_held() -> None:
+    before, after = Tally("pgd", 5, {}), Tally("pgd", 5, {})
+    before.note(0, verdict(RIGHT[:3]))
+    before.faults.outside, before.faults.broken = 4, 2
+    after.load_state_dict(as_read(before.state_dict()))
+    after.note(3, verdict(RIGHT[3:]))
+    after.faults.broken += 1
+    after.read()
+    assert (after.answers.tolist(), after.answers.dtype) == ([-1, 0, 1, -1, 0], torch.int16)
+    assert (after.linf.tolist(), after.l2.tolist()) == ([0.25, 0.5, 0.75, 0.25, 0.5], [0.5, 1.0, 1.5, 0.5, 1.0])
+    assert after.faults == Faults(outside=4, broken=3)
+    assert before.answers.tolist() == [-1, 0, 1, 0, 0]
+    assert before.faults == Faults(outside=4, broken=2)
+
+
+def test_a_verdict_without_answers_leaves_none() -> None:
+    tally = Tally("certified", 5, {})
+    tally.note(0, Verdict(RIGHT))
+    assert torch.equal(tally.read(), RIGHT)
+    assert not tally.answers.any()
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_processes_read_the_same_answers_distances_and_faults(index: int) -> None:
+    of_first, of_second = exchanged()
+    tally = halves(of_second, of_first)[index]
+    tally.read()
+    # Each process noted its images one by one.
+    assert tally.answers.tolist() == [-1] * 5
+    assert (tally.linf.tolist(), tally.l2.tolist()) == ([0.25] * 5, [0.5] * 5)
+    assert tally.faults == Faults(outside=3, broken=30)
+
+
+@pytest.mark.parametrize(("index", "faults"), [(0, Faults(1, 2)), (1, Faults())])
+def test_after_loading_only_the_main_process_speaks_of_what_was_noted(index: int, faults: Faults) -> None:
+    saved = noted((0, 5))
+    saved.faults.outside, saved.faults.broken = 1, 2
+    tally = Tally("clean", 5, {}, Beside(index, []))
+    tally.load_state_dict(as_read(saved.state_dict()))
+    assert tally.faults == faults
+    assert bool(tally.linf.any()) is (index == 0)
+    assert bool(tally.answers.any()) is (index == 0)

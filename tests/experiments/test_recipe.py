@@ -85,6 +85,13 @@ def test_a_recipe_is_read_with_its_figures_in_fractions() -> None:
     assert [row.name for row in recipe.scales["full"].rows()] == ["kd", "plain"]
 
 
+def test_a_claim_may_compare_two_figures_of_one_row() -> None:
+    found = claim(against="teacher clean", compare=["kd", ["kd", "plain"]])
+    assert (found.about, found.against) == (About("student", "clean"), About("teacher", "clean"))
+    assert found.pairs == (Pair(higher="kd", lower="kd"), Pair(higher="kd", lower="plain"))
+    assert claim().against == claim().about
+
+
 def test_a_claim_says_by_how_much_and_at_which_scales() -> None:
     assert claim().scales == ("small", "full")
     assert (claim().by, claim().within, claim().unit, claim().note) == (0.0, None, 0.01, "")
@@ -143,6 +150,8 @@ def test_a_claim_says_by_how_much_and_at_which_scales() -> None:
         ("claim.0.compare", [], "has no `compare`"),
         ("claim.0.compare", ["kd", "plain"], 'compares \'kd\': write ["the higher row", "the lower row"].'),
         ("claim.0.compare", [["kd"]], "compares ['kd']: write"),
+        ("claim.0.against", "clean", "Cannot read the figure `clean`"),
+        ("claim.0.against", "student bytes", "compares `clean` with `bytes`: one is a size, one an accuracy."),
         ("claim.0.compare", [["kd", 3]], "compares ['kd', 3]: write"),
         (
             "claim.0.compare",

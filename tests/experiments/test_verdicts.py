@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import attrs
 import pytest
 from hypothesis import given, strategies as st
 
 from rcframe.experiments.recipe import Claim, Pair
 from rcframe.experiments.verdicts import _together, decide, judge_claim
+from rcframe.findings.folders import collect
 from rcframe.findings.records import ClaimRecord, ComparisonRecord, Verdict
 from rcframe.findings.statistics import Difference
 from rcframe.session.evidence import About
+from tests.findings.folders_made import IMAGES, Made, make_matrix, right, row
 
 CLEAN = About("student", "clean")
 
@@ -131,7 +135,15 @@ def test_what_was_not_run_is_undecided() -> None:
         ({"by": 2}, "student clean: `a` is higher than `b` by more than 2 points"),
         ({"by": -2.5}, "student clean: `a` is at most 2.5 points below `b`"),
         ({"within": 0.5}, "student clean: `a` and `b` differ by less than 0.5 points"),
-        ({"by": 1000, "about": About("teacher", "bytes")}, "teacher bytes: `a` is higher than `b` by more than 1000"),
+        (
+            {"by": 1000, "about": About("teacher", "bytes"), "against": About("teacher", "bytes")},
+            "teacher bytes: `a` is higher than `b` by more than 1000",
+        ),
+        ({"against": About("teacher", "clean")}, "student clean of `a` is higher than teacher clean of `b`"),
+        (
+            {"against": About("student", "pgd"), "pairs": (Pair(higher="a", lower="a"),)},
+            "`a`: student clean is higher than student pgd",
+        ),
     ],
 )
 def test_a_comparison_is_put_into_words(measure: dict[str, object], words: str) -> None:
@@ -144,3 +156,16 @@ def test_a_comparison_says_what_its_difference_is_shown_in() -> None:
         for about in (About("student", "clean"), About("student", "bytes"))
     )
     assert (points.unit, size.unit) == (0.01, 1.0)
+
+
+def test_two_figures_of_one_row_are_compared_run_by_run(tmp_path: Path) -> None:
+    runs = [
+        Made(seed=seed, student=right(30 + seed), attacked={"pgd": (right(9), right(10 + seed))}) for seed in range(3)
+    ]
+    make_matrix(tmp_path / "m", [(row("a", run.seed), run) for run in runs])
+    (group,) = collect([tmp_path / "m"]).groups
+    under_attack = claim(pairs=(Pair(higher="a", lower="a"),), against=About("student", "pgd"))
+    (comparison,) = judge_claim(under_attack, "full", {"a": group}).comparisons
+    assert comparison.difference is not None
+    assert comparison.difference.mean == pytest.approx(20 / IMAGES)
+    assert (comparison.difference.images, comparison.verdict) == (IMAGES, "holds")

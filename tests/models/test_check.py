@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from rcframe.data.images import DataInfo
 from rcframe.errors import RequestError
-from rcframe.models.check import check_outputs
+from rcframe.models.check import check_logits, check_outputs
 
 InfoOf = Callable[[tuple[int, int, int], int], DataInfo]
 
@@ -84,3 +84,31 @@ def test_a_forward_pass_that_fails_is_named_with_its_message(info: DataInfo) -> 
 def test_a_network_without_weights_is_checked_too(info: DataInfo) -> None:
     with pytest.raises(RequestError, match="60 outputs"):
         check_outputs(nn.Flatten(), info)
+
+
+def test_probabilities_are_refused(info: DataInfo) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(60, 10), nn.Softmax(dim=1))
+    with pytest.raises(RequestError, match=r"returns probabilities.*remove its last softmax"):
+        check_outputs(network, info)
+
+
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        torch.tensor([[0.5, 0.5], [0.5, 0.6]]),
+        torch.tensor([[0.5, 0.5], [1.5, -0.5]]),
+        torch.tensor([[0.5, 0.5002]]),
+        torch.zeros(3, 2),
+        torch.zeros(0, 2),
+        torch.tensor([[-0.7, -0.7]]),
+        torch.tensor([[float("nan"), 1.0]]),
+    ],
+)
+def test_logits_are_no_probabilities(outputs: Tensor) -> None:
+    check_logits(outputs)
+
+
+@pytest.mark.parametrize("outputs", [torch.eye(3), torch.tensor([[0.5, 0.50005]]), torch.tensor([[0.25, 0.75]] * 9)])
+def test_rows_that_are_never_negative_and_sum_to_one_are_probabilities(outputs: Tensor) -> None:
+    with pytest.raises(RequestError, match="returns probabilities"):
+        check_logits(outputs)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from rcframe.networks.modes import evaluating, freeze, parameters_fixed
+from rcframe.networks.modes import buffers_kept, evaluating, freeze, parameters_fixed
 
 
 def mixed() -> nn.Sequential:
@@ -82,3 +82,31 @@ def test_a_frozen_network_evaluates_and_takes_no_gradients() -> None:
     assert freeze(network) is network
     assert not any(modes(network))
     assert not any(p.requires_grad for p in network.parameters())
+
+
+class Replacing(nn.Module):
+    """A layer that counts in a buffer, by putting a new tensor in its place, and has one that is none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros(()))
+        self.register_buffer("nothing", None)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.count: torch.Tensor = self.get_buffer("count") + 1
+        return x
+
+
+def test_buffers_come_back_whether_they_were_changed_or_replaced() -> None:
+    norm, replacing = nn.BatchNorm1d(2), Replacing()
+    network, x = nn.Sequential(norm, replacing), torch.rand(8, 2) + 3
+    buffers = dict(network.named_buffers())
+    before = {name: buffer.clone() for name, buffer in buffers.items()}
+    with suppress(ZeroDivisionError), buffers_kept(network):
+        network(x)
+        assert int(replacing.count) == 1
+        assert float(norm.get_buffer("running_mean").min()) > 0
+        raise ZeroDivisionError
+    after = dict(network.named_buffers())
+    assert all(after[name] is buffer and torch.equal(buffer, before[name]) for name, buffer in buffers.items())
+    assert after.keys() == before.keys()

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from rcframe.choice import Choice
 from rcframe.errors import RequestError
-from rcframe.options import Number
+from rcframe.options import Number, options_of
 from rcframe.registry import registry
 from rcframe.session.assemble import build_parts
 from rcframe.session.config import (
@@ -20,6 +20,7 @@ from rcframe.session.config import (
     config_of,
     label,
     make_config,
+    plain_of,
     read_config,
     set_option,
     typed,
@@ -189,7 +190,8 @@ def test_an_unknown_setting_is_answered_with_the_nearest_and_all_others(key: str
         ({"checkpoint": float("nan")}, "`checkpoint` is nan, but it must be a number of seconds"),
         ({"norm": 2}, "`norm` is 2, but it must be text"),
         ({"eps": True}, "eps is True, but it must be a number in pixels"),
-        ({"eps": [0.1]}, r"eps is \[0\.1\], but it must be a number in pixels"),
+        ({"eps": {}}, r"eps is \{\}, but it must be a number in pixels"),
+        ({"eps": "0:0.1:0"}, r"its step is 0: it must be more than 0"),
         ({"eps": "much"}, "eps is 'much', but it must be a number in pixels, such as 0.03 or 8/255"),
         ({"eps": "8/0"}, "eps is '8/0', but"),
         ({"eps": "nan"}, "eps is 'nan', but"),
@@ -271,14 +273,16 @@ def test_a_written_configuration_is_read_back_equal_with_equal_components(tmp_pa
 
 def test_a_written_configuration_spells_every_option_out() -> None:
     document = tomllib.loads(written(make_config(EVERYTHING), {"versions": {"torch": "2.9"}}))
-    assert document["attack"][1] == {
+    pgd = document["attack"][1]
+    assert {name: pgd[name] for name in ("name", "steps", "step_size", "random_start", "restarts")} == {
         "name": "pgd",
         "steps": 3,
         "step_size": "2/255",
         "random_start": True,
         "restarts": 1,
     }
-    assert document["attack"][0] == {"name": "fgsm"}
+    assert set(pgd) == {"name", *(option.name for option in options_of(registry().load("attack", Choice("pgd"))))}
+    assert document["attack"][0]["name"] == "fgsm"
     assert document["student"][1]["name"] == "rcframe/plain"
     assert document["student"][1]["batch_size"] == 64
     assert document["teacher"]["milestones"] == [1, 2]
@@ -286,6 +290,27 @@ def test_a_written_configuration_spells_every_option_out() -> None:
     assert "neuron" not in document
     assert "certifier" not in document
     assert "student_model" not in tomllib.loads(written(make_config({})))
+
+
+@pytest.mark.parametrize("eps", ["0:0.1:0.02", "0,1/255,8/255", [0, 0.05, "1/10"]])
+def test_several_radii_are_written_as_they_were_typed_and_read_back(eps: object) -> None:
+    config = make_config({"eps": eps})
+    assert config.eps == config.curve[-1]
+    document = tomllib.loads(written(config))
+    assert document["eps"] == (eps if isinstance(eps, str) else "0,0.05,1/10")
+    again = config_of(document)
+    assert (again.eps, again.curve) == (config.eps, config.curve)
+    assert str(again.eps) == str(config.eps)
+
+
+def test_one_radius_after_several_makes_no_curve() -> None:
+    base = make_config({"eps": "0:0.1:0.02"})
+    assert make_config({}, base).curve == base.curve
+    assert make_config({"eps": None}, base).curve == base.curve
+    changed = make_config({"eps": "8/255"}, base)
+    assert (str(changed.eps), changed.curve) == ("8/255", ())
+    assert plain_of(changed)["eps"] == changed.eps
+    assert plain_of(base)["eps"] == "0:0.1:0.02"
 
 
 PLAIN = st.fixed_dictionaries(

@@ -35,6 +35,9 @@ def full() -> Evidence:
             About("student", "rcframe-attacks/pgd:steps=3,step_size=1/255"): np.array([False, False, True]),
             About("student", "certified by convex"): np.zeros(3, np.bool_),
         },
+        truth=np.array([0, 1, 0]),
+        answers={STUDENT: np.array([0, 0, -1], np.int16), About("teacher", "worst case"): np.zeros(3, np.int16)},
+        breaking={About("student", "fgsm"): np.array([0, 0.1, np.inf], np.float32)},
         pictures=pictures(),
         labels=np.array([1, 0]),
         logits={"student": generator.normal(size=(2, 2)).astype(np.float32)},
@@ -47,7 +50,7 @@ def full() -> Evidence:
 
 def same(one: Evidence, other: Evidence) -> bool:
     """Say whether all parts are equal, with the same types of numbers."""
-    arrays = ("right", "logits", "adversarial", "radii")
+    arrays = ("right", "answers", "breaking", "logits", "adversarial", "radii")
     for name in arrays:
         mine, theirs = getattr(one, name), getattr(other, name)
         if mine.keys() != theirs.keys() or any(
@@ -58,7 +61,7 @@ def same(one: Evidence, other: Evidence) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in plain) and all(
         getattr(one, name).dtype == getattr(other, name).dtype
         and np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("pictures", "labels")
+        for name in ("pictures", "labels", "truth")
     )
 
 

@@ -25,6 +25,7 @@ from rcframe.session.measure import Measured, measure
 from rcframe.session.session import Session
 from rcframe.session.stopping import Stop
 from rcframe.session.store import Store
+from rcframe.session.twins import Surrogates
 from rcframe.session.worklog import WorkLog
 from rcframe.storage.cache import Cache
 from rcframe.testing.toys import fingerprint, toy_dataset, trained_network
@@ -63,7 +64,8 @@ def measured(session: Session, teacher: nn.Module, student: nn.Module, cache: Ca
     store = Store(
         progress=None, cache=cache, log=WorkLog(), compute=Compute(), every=5, say=lambda text: None, stop=Stop()
     )
-    return measure(session, teacher, student, Queries(), store, Monitor())
+    surrogates = Surrogates(session, teacher, student, store, Monitor())
+    return measure(session, teacher, student, Queries(), store, Monitor(), surrogates)
 
 
 def images(dataset: Dataset) -> TensorImages:
@@ -78,14 +80,14 @@ def labels(dataset: Dataset) -> Tensor:
 
 
 def equal(one: Evidence, other: Evidence) -> bool:
-    arrays = ("right", "logits", "adversarial", "radii")
+    arrays = ("right", "answers", "breaking", "logits", "adversarial", "radii")
     return all(
         getattr(one, name).keys() == getattr(other, name).keys()
         and all(np.array_equal(array, getattr(other, name)[key]) for key, array in getattr(one, name).items())
         for name in arrays
     ) and all(
         np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("images", "classes", "pictures", "labels", "spikes", "encodings")
+        for name in ("images", "classes", "truth", "pictures", "labels", "spikes", "encodings")
     )
 
 
@@ -138,10 +140,41 @@ def test_adversarial_pictures_are_what_the_attack_made_of_the_pictures(teacher: 
     x, y = images(session.dataset).x, labels(session.dataset)
     assert set(evidence.adversarial) == {About("teacher", FGSM), About("student", FGSM)}
     for about, network in ((About("teacher", FGSM), teacher), (About("student", FGSM), student)):
-        x_adv = rc.attack(FGSM)(network, x, y, eps=EPS)[places]
+        # Only images that the network gets right are attacked.
+        right = (predict(network, x) == y).view(-1, 1, 1, 1)
+        x_adv = rc.attack(FGSM)(network, x, y, eps=EPS).where(right, x)[places]
         assert np.array_equal(evidence.adversarial[about], (255 * x_adv).round().byte().numpy())
     distance = np.abs(evidence.adversarial[About("student", FGSM)].astype(int) - evidence.pictures)
     assert 0 < distance.max() <= round(255 * EPS) + 1
+
+
+def test_answers_are_the_predictions_and_agree_with_the_judgements(teacher: nn.Module, student: nn.Module) -> None:
+    session = session_of(attack=FGSM, certifier=CONVEX, eval_size=20)
+    evidence = measured(session, teacher, student).evidence()
+    places = torch.arange(20) * COUNT // 20
+    assert np.array_equal(evidence.truth, labels(session.dataset)[places].numpy())
+    assert set(evidence.answers) == {About(role, what) for role in ("teacher", "student") for what in ("clean", FGSM)}
+    for about, answers in evidence.answers.items():
+        assert np.array_equal(answers == evidence.truth, evidence.right[about])
+    clean = predict(student, images(session.dataset).x[places])
+    assert np.array_equal(evidence.answers[About("student", "clean")], clean.numpy())
+
+
+def test_the_radii_that_break_images_are_points_of_the_curve_and_say_what_is_right(
+    teacher: nn.Module, student: nn.Module
+) -> None:
+    session = session_of(attack=[FGSM, "pgd:steps=3"], certifier=CONVEX, eps="0:0.4:0.1")
+    found = measured(session, teacher, student)
+    evidence, points = found.evidence(), np.array([0, 0.1, 0.2, 0.3, 0.4, np.inf], np.float32)
+    names = {FGSM, "pgd:steps=3", "worst case", "certified by convex"}
+    assert set(evidence.breaking) == {About(role, what) for role in ("teacher", "student") for what in names}
+    for about, breaking in evidence.breaking.items():
+        assert np.isin(breaking, points).all()
+        assert np.array_equal(np.isinf(breaking), evidence.right[about])
+        assert np.array_equal(breaking == 0, ~evidence.right[About(about.role, "clean")])
+    curve = found.report.student.attacked[FGSM].curve
+    counted = [int((evidence.breaking[About("student", FGSM)] > np.float32(point.eps)).sum()) for point in curve]
+    assert counted == [point.result.correct for point in curve]
 
 
 def test_radii_are_those_that_the_report_describes(teacher: nn.Module, student: nn.Module) -> None:

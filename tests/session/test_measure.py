@@ -9,16 +9,18 @@ import torch
 from torch import Tensor, nn
 
 import rcframe as rc
+from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.evaluate import Accuracy, predict
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.threat import make_threat
 from rcframe.session.assemble import assemble, build_parts
 from rcframe.session.config import make_config
 from rcframe.session.measure import Measured, measure
-from rcframe.session.report import Report
+from rcframe.session.report import Passes, Report
 from rcframe.session.session import Session
 from rcframe.session.stopping import Stop
 from rcframe.session.store import Store
+from rcframe.session.twins import Surrogates
 from rcframe.session.worklog import WorkLog
 from rcframe.storage.cache import Cache
 from rcframe.testing.toys import toy_dataset, toy_images, trained_network
@@ -77,7 +79,9 @@ def measured(
 def found_of(
     session: Session, teacher: nn.Module, student: nn.Module, monitor: Monitor | None = None, store: Store | None = None
 ) -> Measured:
-    return measure(session, teacher, student, Queries(7, 0, 2), store or store_of(), monitor or Monitor())
+    store, monitor = store or store_of(), monitor or Monitor()
+    surrogates = Surrogates(session, teacher, student, store, monitor)
+    return measure(session, teacher, student, Queries(7, 0, 2), store, monitor, surrogates)
 
 
 def test_equal_networks_meet_the_same_attack(network: nn.Module) -> None:
@@ -176,9 +180,10 @@ def test_each_measurement_of_each_model_is_work_of_its_own(network: nn.Module) -
     store = store_of()
     measured(session_of(attack=PGD, certifier="convex"), network, network, store=store)
     assert [entry.identity.name for entry in store.log.entries] == [
-        f"{role}: {what}" for role in ("teacher", "student") for what in ("clean", PGD, CONVEX)
+        *(f"{role}: {what}" for role in ("teacher", "student") for what in ("clean", PGD, CONVEX)),
+        *("teacher: trust", "student: trust"),
     ]
-    assert len({entry.identity.key for entry in store.log.entries}) == 6
+    assert len({entry.identity.key for entry in store.log.entries}) == 8
 
 
 def test_what_was_measured_before_is_taken_from_the_cache_with_its_queries(network: nn.Module, tmp_path: Path) -> None:
@@ -233,16 +238,6 @@ def test_another_network_is_measured_anew(network: nn.Module, tmp_path: Path) ->
 
 
 @rc.component
-class Helps(rc.Attack):
-    """Moves images to where the label gains."""
-
-    def craft(self, source: rc.Oracle, x: Tensor, y: Tensor, threat: rc.Threat) -> Tensor:
-        x = x.requires_grad_(True)
-        (gradient,) = torch.autograd.grad(nn.functional.cross_entropy(source.logits(x), y), x)
-        return x - threat.eps * gradient.sign()
-
-
-@rc.component
 class Draws(rc.Attack):
     """Draws a number and leaves the images alone."""
 
@@ -266,13 +261,167 @@ def test_what_an_attack_draws_depends_on_the_seed_and_is_the_same_for_both_model
     assert of_one[0] != of_two[0]
 
 
+@rc.component
+class Leaps(rc.Attack):
+    """Moves images further than it may."""
+
+    def craft(self, source: rc.Oracle, x: Tensor, y: Tensor, threat: rc.Threat) -> Tensor:
+        return (x + 1.5 * threat.eps).where(x < 0.5, x - 1.5 * threat.eps)
+
+
 def test_reasons_for_distrust_are_gathered_from_both_models(network: nn.Module, announce: Announce) -> None:
-    announce(Helps, "helps")
-    worse = copy.deepcopy(network)
+    announce(Leaps, "leaps")
+    flags = measured(session_of(attack="leaps", eps="0.1"), network, network).flags
+    for words in ("of the teacher further away than eps", "of the student further away than eps", "only 30 images"):
+        assert any(words in flag for flag in flags)
+
+
+# -- what is counted besides ------------------------------------------------------------------------------------------
+
+
+def test_an_attack_is_asked_for_the_images_that_are_right_and_what_it_did_is_counted(network: nn.Module) -> None:
+    session = session_of(attack="fgsm")
+    confused = copy.deepcopy(network)
     with torch.no_grad():
-        worse.get_parameter("net.fc2.weight").neg_()
-    flags = measured(session_of(attack="helps", eps="1/2"), worse, network).flags
-    assert [flag.split(";")[0].split(":")[0] for flag in flags] == [
-        "the teacher is more accurate under helps than on clean images",
-        "only 30 images were measured",
+        confused.get_parameter("net.fc2.bias")[0] += 12
+    batch = toy_images(30, 2).first(30)
+    right = predict(confused, batch.images) == batch.labels
+    x, y = batch.images[right], batch.labels[right]
+    assert 0 < len(x) < 30
+    x_adv = rc.attack("fgsm")(confused, x, y, eps="1/4")
+    gone = predict(confused, x_adv) != y
+    found = measured(session, network, confused).student.attacked["fgsm"]
+    step = (x_adv - x)[gone].flatten(1)
+    assert found.result == Accuracy(int((~gone).sum()), 30)
+    assert found.broken is not None
+    assert found.broken.n == int(gone.sum())
+    assert found.broken.linf == pytest.approx(float(step.abs().amax(dim=1).mean()))
+    assert found.broken.l2 == pytest.approx(float(step.norm(dim=1).mean()))
+    assert found.queries == Queries(len(x), len(x), 1)
+    assert found.passes == Passes(1.0, 1.0)
+    assert found.faults == Faults()
+
+
+def test_every_figure_is_told_class_by_class(network: nn.Module) -> None:
+    report = measured(session_of(attack=["fgsm", PGD], certifier="convex"), network, network).student
+    assert report.worst_case is not None
+    for found in (report.clean, report.attacked["fgsm"], report.worst_case, report.certified["convex"]):
+        assert list(found.by_class) == ["left", "right", "low"]
+        assert [part.n for part in found.by_class.values()] == [10, 10, 10]
+        assert sum(part.correct for part in found.by_class.values()) == found.result.correct
+
+
+@rc.component
+class Lifts(rc.Attack):
+    """Brightens images of some classes beyond recognition, and leaves others alone."""
+
+    even: bool = rc.option(default=True, help="Whether images of even classes are changed.")
+
+    def craft(self, source: rc.Oracle, x: Tensor, y: Tensor, threat: rc.Threat) -> Tensor:
+        return (x + (1 - 2 * x) * 9).where(((y % 2 == 0) == self.even).view(-1, 1, 1, 1), x)
+
+
+def test_the_worst_case_is_that_of_each_image_and_not_of_the_averages(network: nn.Module, announce: Announce) -> None:
+    announce(Lifts, "lifts")
+    session = session_of(attack=["lifts", "lifts:even=false"], eps=1)
+    report = measured(session, network, network).student
+    assert report.worst_case is not None
+    alone = [measurement.result.correct for measurement in report.attacked.values()]
+    assert min(alone) > 0
+    clean = report.clean.result.correct
+    assert report.worst_case.result == Accuracy(sum(alone) - clean, 30)
+
+
+def test_one_attack_has_no_worst_case(network: nn.Module) -> None:
+    assert measured(session_of(attack="fgsm"), network, network).student.worst_case is None
+
+
+# -- curves -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_curve_has_every_radius_and_ends_with_the_figure(network: nn.Module) -> None:
+    settings = {"attack": ["fgsm", PGD], "certifier": "convex", "eps": "0:0.4:0.05"}
+    report = measured(session_of(**settings), network, network).student
+    assert report.worst_case is not None
+    figures = [*report.attacked.values(), report.worst_case, *report.certified.values()]
+    for found in figures:
+        assert [str(point.eps) for point in found.curve] == ["0", *(f"0.{n:02}".rstrip("0") for n in range(5, 45, 5))]
+        assert found.curve[0].result == report.clean.result
+        assert found.curve[-1].result == found.result
+        counts = [point.result.correct for point in found.curve]
+        assert counts == sorted(counts, reverse=True)
+        assert counts[0] > counts[-1]
+    for points in zip(*(found.curve for found in figures[:3]), strict=True):
+        assert points[2].result.correct <= min(points[0].result.correct, points[1].result.correct)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_point_of_a_curve_is_what_is_measured_alone(norm: str, network: nn.Module) -> None:
+    """Exactly so for a certifier, and for a single step whose results happen to fall with the radius."""
+    settings = {"attack": "fgsm" if norm == "linf" else PGD, "certifier": "convex", "norm": norm}
+    scale = 1 if norm == "linf" else 4
+    points = [f"{scale * 0.05 * number:.2f}" for number in range(1, 7)]
+    curve = measured(session_of(**settings, eps=",".join(points)), network, network).student
+    alone = [measured(session_of(**settings, eps=point), network, network).student for point in points]
+    for spec, found in curve.certified.items():
+        assert [point.result for point in found.curve] == [each.certified[spec].result for each in alone]
+    for spec, found in curve.attacked.items():
+        counts = [each.attacked[spec].result.correct for each in alone]
+        together = [point.result.correct for point in found.curve]
+        assert all(
+            abs(one - other) <= (0 if norm == "linf" else 2) for one, other in zip(together, counts, strict=True)
+        )
+        assert together[-1] <= counts[-1]
+
+
+def test_the_largest_radius_of_a_curve_is_the_same_work_as_that_radius_alone(
+    network: nn.Module, tmp_path: Path
+) -> None:
+    cache, asked = Cache(tmp_path), {"attack": PGD, "certifier": "convex"}
+    measured(session_of(**asked, eps="0.3"), network, network, store=store_of(cache))
+    again = store_of(cache)
+    measured(session_of(**asked, eps="0:0.3:0.05"), network, network, store=again)
+    outcomes = {entry.identity.name.removeprefix("student: "): entry.outcome for entry in again.log.entries}
+    assert {outcomes[what] for what in ("clean", PGD, CONVEX)} == {"cache"}
+    assert {outcomes[f"{what}, curve"] for what in (PGD, CONVEX)} == {"computed"}
+    third = store_of(cache)
+    measured(session_of(**asked, eps="0:0.3:0.05"), network, network, store=third)
+    assert {entry.outcome for entry in third.log.entries} == {"cache"}
+
+
+def test_a_curve_is_announced_and_counted_like_any_measurement(network: nn.Module) -> None:
+    told = Told()
+    measured(session_of(attack="fgsm", eps="0:0.4:0.1", eval_size=9), network, network, told)
+    names = [what for what, _ in told.events if what != "+"]
+    assert names == [f"{role}: {what}" for role in ("teacher", "student") for what in ("clean", "fgsm", "fgsm, curve")]
+    assert sum(images for what, images in told.events if what == "+") == 6 * 9
+
+
+@rc.component
+class Near(rc.Attack):
+    """Looks for the nearest wrong image by steps of 0.01, wherever that is."""
+
+    norms = ("linf",)
+    nearest = True
+    asked: ClassVar[list[float]] = []
+
+    def craft(self, source: rc.Oracle, x: Tensor, y: Tensor, threat: rc.Threat) -> Tensor:
+        self.asked.append(threat.eps)
+        found, direction = x.clone(), 1 - 2 * (x > 0.5).float()
+        for step in range(60, 0, -1):
+            moved = x + 0.01 * step * direction
+            found = torch.where((source.labels(moved) != y).view(-1, 1, 1, 1), moved, found)
+        return found
+
+
+def test_the_nearest_image_is_looked_for_once_for_all_radii(network: nn.Module, announce: Announce) -> None:
+    announce(Near, "near")
+    Near.asked.clear()
+    curve = measured(session_of(attack="near", eps="0.1:0.5:0.1"), network, network).student.attacked["near"].curve
+    assert Near.asked == [0.5, 0.5]
+    alone = [
+        measured(session_of(attack="near", eps=str(point.eps)), network, network).student.attacked["near"].result
+        for point in curve
     ]
+    assert [point.result for point in curve] == alone
+    assert len(set(alone)) > 2

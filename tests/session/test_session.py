@@ -121,9 +121,12 @@ def test_the_report_has_what_every_reader_may_rely_on(finished: tuple[Path, rc.R
 
 def test_the_protocol_of_an_attack_has_its_options_plugin_and_queries(finished: tuple[Path, rc.Report]) -> None:
     attacked = json.loads((finished[0] / "report.json").read_text())["student"]["attacked"]["pgd:steps=2"]
-    assert attacked["options"] == {"steps": 2, "step_size": None, "random_start": True, "restarts": 1}
+    assert attacked["options"].items() >= {"steps": 2, "step_size": None, "random_start": True, "restarts": 1}.items()
     assert (attacked["plugin"], attacked["version"]) == ("rcframe-attacks", "0.1.0")
-    assert attacked["queries"] == {"images": 64, "gradient_images": 64, "calls": 2}
+    right = round(32 * json.loads((finished[0] / "report.json").read_text())["student"]["clean"]["accuracy"])
+    queries = attacked["queries"]
+    assert right < queries["images"] == queries["gradient_images"] <= 2 * right, "wrong images are not attacked"
+    assert queries["calls"] == 2
 
 
 def test_what_the_student_asked_is_counted(finished: tuple[Path, rc.Report]) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 
+import attrs
+from hypothesis import given, strategies as st
 from rich.console import Console
 
 from rcframe.evaluation.evaluate import Accuracy
@@ -9,8 +12,8 @@ from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.radii import Radii
 from rcframe.networks.size import Size
 from rcframe.options import Number
-from rcframe.session.report import Measurement, ModelReport, Protocol, Report
-from rcframe.session.tables import report_table
+from rcframe.session.report import CurvePoint, Measurement, ModelReport, Protocol, Report
+from rcframe.session.tables import curves_table, evenly_with_ends, report_table
 
 
 def measured(correct: int, plugin: str) -> Measurement:
@@ -31,8 +34,8 @@ def model(component: str, correct: int, neuron: str | None = None) -> ModelRepor
     )
 
 
-def lines(width: int = 140) -> list[str]:
-    report = Report(
+def report() -> Report:
+    return Report(
         command="",
         data="digits",
         access="soft",
@@ -45,8 +48,11 @@ def lines(width: int = 140) -> list[str]:
         versions={},
         flags=("one", "two"),
     )
+
+
+def lines(width: int = 140) -> list[str]:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(report_table(report))
+    Console(file=stream, width=width).print(report_table(report()))
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
@@ -95,3 +101,78 @@ def test_the_settings_of_every_robust_figure_stand_below_the_table() -> None:
     below = "\n".join(lines(width=200))
     assert "pgd: seed 0 (a 1)" in below
     assert "convex: seed 0 (b 1)" in below
+
+
+def curve(correct: int, count: int = 3) -> tuple[CurvePoint, ...]:
+    """A curve that falls by ten images from point to point."""
+    return tuple(CurvePoint(Number(f"{n}/255"), Accuracy(max(correct - 10 * n, 0), 200)) for n in range(count))
+
+
+def with_curves(count: int = 3) -> Report:
+    def bent(model: ModelReport, correct: int) -> ModelReport:
+        attacked = {
+            spec: attrs.evolve(measured, curve=curve(correct - 20 * number, count))
+            for number, (spec, measured) in enumerate(model.attacked.items())
+        }
+        worst = Measurement(Accuracy(correct // 8, 200), curve=curve(correct - 40, count))
+        return attrs.evolve(model, attacked=attacked, worst_case=worst)
+
+    whole = report()
+    return attrs.evolve(whole, teacher=bent(whole.teacher, 200), student=bent(whole.student, 100))
+
+
+def printed(what: Report, width: int = 80) -> list[str]:
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(what)
+    return [line.strip() for line in stream.getvalue().splitlines()]
+
+
+def cells(lines: list[str], start: str) -> list[str]:
+    (found,) = [line for line in lines if line.startswith("│") and line.strip("│ ").startswith(start)]
+    return [cell.strip() for cell in found.strip("│").split("│")]
+
+
+def test_the_worst_case_stands_below_the_attacks() -> None:
+    lines = printed(with_curves(), 140)
+    assert cells(lines, "worst case of these") == ["worst case of these", "12.5 [8.6, 17.8]", "6.0 [3.5, 10.2]"]
+    places = [
+        next(i for i, line in enumerate(lines) if words in line) for words in ("fgsm (", "worst case", "certified")
+    ]
+    assert places == sorted(places)
+
+
+def test_curves_stand_in_a_table_of_their_own_teacher_and_student_in_one_cell() -> None:
+    lines = printed(with_curves())
+    header = next(line for line in lines if "eps" in line and "┃" in line and "pgd" in line)
+    assert [cell.strip() for cell in header.strip("┃").split("┃")] == ["eps", "pgd", "fgsm", "worst case"]
+    below = [line for line in lines if line.startswith("│") and "|" in line]
+    assert [cell.strip() for cell in below[1].strip("│").split("│")] == [
+        "1/255",
+        "95.0 | 45.0",
+        "85.0 | 35.0",
+        "75.0 | 25.0",
+    ]
+    assert len(below) == 3
+
+
+def test_a_long_curve_is_thinned_out_evenly_and_says_so() -> None:
+    lines = printed(with_curves(101), 100)
+    below = [line for line in lines if line.startswith("│") and "|" in line]
+    shown = [int(line.strip("│ ").split("/")[0]) for line in below]
+    assert (len(shown), shown[0], shown[-1]) == (25, 0, 100)
+    assert {after - before for before, after in itertools.pairwise(shown)} <= {4, 5}
+    assert "25 of 101 radii are shown" in " ".join(lines)
+    assert "radii are shown" not in " ".join(printed(with_curves(25)))
+
+
+def test_without_curves_there_is_one_table() -> None:
+    assert curves_table(report()) is None
+    assert not any("Accuracy against eps" in line for line in printed(report()))
+
+
+@given(st.integers(1, 600), st.integers(2, 40))
+def test_thinned_places_are_few_different_and_reach_both_ends(count: int, most: int) -> None:
+    places = evenly_with_ends(count, most)
+    assert len(places) == min(count, most)
+    assert places == sorted(set(places))
+    assert (places[0], places[-1]) == (0, count - 1)

@@ -88,11 +88,11 @@ def test_a_damaged_entry_of_the_cache_is_computed_anew(bench: Bench, tmp_path: P
     ended = bench.begin(tmp_path / "second", RCFRAME_CACHE=cache)
     assert ended.code == 0, ended
     named = [line for line in ended.err.splitlines() if "damaged" in line]
-    assert len(named) == len(entries) == 9
+    assert len(named) == len(entries) == 11
     assert all("It is not used; `" in line for line in named)
     bench.undisturbed(tmp_path / "second")
     third = bench.begin(tmp_path / "third", RCFRAME_CACHE=cache)
-    assert third.err.count(": from the cache") == 9
+    assert third.err.count(": from the cache") == 11
     bench.undisturbed(tmp_path / "third")
 
 

@@ -196,7 +196,7 @@ RUNS_AT_ALL = {
         (FreezesModel, {"attack_leaves_the_model_alone"}),
         (ShiftsWeights, {"attack_leaves_the_model_alone"}),
         (Crops, RUNS_AT_ALL),
-        (NoNumbers, RUNS_AT_ALL),
+        (NoNumbers, {"attack_stays_inside_the_threat"}),
     ],
 )
 def test_attacks_are_caught(attack: type[Attack], expected: set[str], broken_promises: Broken) -> None:

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from rcframe.data.images import Batch
 from rcframe.testing.toys import fingerprint, toy_run
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor, Monitors
@@ -56,3 +57,17 @@ def test_watching_changes_no_training() -> None:
         execute(iter([stage]), monitor)
         results.add(fingerprint(stage.target))
     assert len(results) == 1
+
+
+def test_a_step_can_tell_the_user_something() -> None:
+    ear = Ear()
+
+    def step(stage: Stage, batch: Batch) -> None:
+        if stage.batch == 0:
+            stage.say("it rains")
+
+    run = toy_run("student")
+    stage = Training(epochs=1, batch_size=16).stage(run, run.network("student"), step)
+    stage.say("nobody hears this")
+    execute(iter([stage]), ear)
+    assert [arguments for name, arguments in ear.heard if name == "said"] == [("it rains",)]

@@ -7,10 +7,12 @@ from torch import nn
 from rcframe.api import Data
 from rcframe.data.batches import Batches, NoData
 from rcframe.errors import RequestError
-from rcframe.options import build
+from rcframe.evaluation.threat import Threat
+from rcframe.options import build, values_of
 from rcframe.testing.toys import toy_run
+from rcframe.training.attacked import InnerAttack
 from rcframe.training.observer import Observer
-from rcframe.training.settings import Training
+from rcframe.training.settings import Optimization, Training
 from rcframe.training.stage import Stage
 from rcframe.training.steps import supervised
 
@@ -120,8 +122,78 @@ def test_names_and_orders_of_stages_differ_within_a_run() -> None:
         ("decay", "2"),
         ("optimizer", "lbfgs"),
         ("schedule", "random"),
+        ("attack_eps", "-0.1"),
+        ("attack_norm", "l1"),
+        ("attack_mode", "both"),
     ],
 )
 def test_senseless_options_are_refused(option: str, value: str) -> None:
     with pytest.raises(RequestError, match=f"`{option}`"):
         build(Training, {option: value}, "training")
+
+
+# -- on attacked images
+
+
+def inner(training: Training, level: Data = Data.LABELLED) -> InnerAttack:
+    prepared = training.stage(toy_run("student", level), nn.Linear(2, 2), supervised).prepare
+    assert isinstance(prepared, InnerAttack)
+    return prepared
+
+
+def test_images_are_attacked_only_if_that_is_asked() -> None:
+    assert Training().stage(toy_run("student"), nn.Linear(2, 2), supervised).prepare is None
+    assert Training().parts() == ()
+    assert Optimization().stage(toy_run("student"), nn.Linear(2, 2), supervised).prepare is None
+
+
+def test_an_attack_is_what_the_options_say() -> None:
+    options = {
+        "attack": "pgd:steps=3,early_stop=true",
+        "attack_eps": "1/4",
+        "attack_norm": "l2",
+        "attack_mode": "train",
+    }
+    training, target, run = build(Training, options, "training"), nn.Linear(2, 2), toy_run("student")
+    found = training.stage(run, target, supervised).prepare
+    assert isinstance(found, InnerAttack)
+    assert found.network is target
+    assert (found.mode, found.threat) == ("train", Threat(0.25, "l2"))
+    assert values_of(found.attack)["steps"] == 3
+    assert found.attack == found.attack.thorough()
+    assert any(name.startswith("uses attack pgd") for name in run.made)
+    assert [type(part) for part in training.parts()] == [type(found.attack)]
+
+
+def test_the_customary_radius_is_that_of_the_data() -> None:
+    assert inner(Training(attack="fgsm")).threat == Threat(toy_run("student").info.eps)
+    assert inner(Training(attack="fgsm"), Data.INPUTS).threat == Threat(toy_run("student").info.eps)
+
+
+def test_helpers_are_trained_without_the_attack_and_alike_otherwise() -> None:
+    training = Training(attack="fgsm", attack_eps=0.5, lr=0.5, milestones=(3, 4))
+    assert values_of(training.unattacked()) == {**values_of(training), "attack": None}
+    assert training.unattacked().stage(toy_run("student"), nn.Linear(2, 2), supervised).prepare is None
+
+
+@pytest.mark.parametrize(
+    ("training", "reason"),
+    [
+        (Training(attack="nothing-like-it"), "No attack named `nothing-like-it`"),
+        (Training(attack="pgd:stepz=3"), "has no option `stepz`. Did you mean `steps`"),
+        (Training(attack="fgsm", attack_norm="l2", attack_eps=1.0), "`fgsm` works in linf, not in l2"),
+        (Training(attack="transfer:source=teacher,attack=fgsm"), "crafted on another network"),
+        (Training(attack="pgd", attack_norm="l2"), "no radius in l2.*set `attack_eps`"),
+        (Training(attack="pgd", attack_eps=8.0), "eps is 8.0.*write 8/255"),
+    ],
+)
+def test_attacks_that_make_no_sense_in_training_are_refused(training: Training, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason):
+        training.inner_attack()
+    with pytest.raises(RequestError, match=reason):
+        training.stage(toy_run("student"), nn.Linear(2, 2), supervised)
+
+
+def test_what_reads_no_images_cannot_be_trained_on_attacked_ones() -> None:
+    with pytest.raises(RequestError, match=r"`fgsm` has nothing to attack.*leave out the option `attack`"):
+        Training(attack="fgsm").stage(toy_run("student", Data.NONE), nn.Linear(2, 2), supervised)

@@ -5,18 +5,28 @@ from pathlib import Path
 
 import pytest
 import torch
-from rcframe_attacks.fgsm import FGSM
+from rcframe_attacks.bim import BIM
+from rcframe_attacks.fgsm import FGM, FGSM
+from rcframe_attacks.mim import MIM
+from rcframe_attacks.noise import Gaussian, Uniform
 from rcframe_attacks.pgd import PGD
+from rcframe_attacks.wrappers import EOT, Transfer
 
+from rcframe import Attack
 from rcframe.options import options_of
 from rcframe.testing.readme import commands, options_table, run_command
 
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_readme_lists_every_option() -> None:
-    assert options_table(PGD) in README
+@pytest.mark.parametrize("attack", [BIM, MIM, PGD, EOT, Transfer, Uniform, Gaussian])
+def test_the_readme_lists_every_option(attack: type[Attack]) -> None:
+    assert f"`{attack.__name__.lower()}`:\n\n{options_table(attack)}" in README
+
+
+def test_single_steps_have_no_options() -> None:
     assert not options_of(FGSM)
+    assert not options_of(FGM)
 
 
 def test_the_example_runs() -> None:

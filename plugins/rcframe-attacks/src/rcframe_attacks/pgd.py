@@ -2,76 +2,69 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, more_than, option
-from rcframe_attacks.objective import ascent_direction, confusion
+from rcframe import Oracle, Threat, at_least, component, option
+from rcframe_attacks.aims import Target, aims
+from rcframe_attacks.geometry import random_point as random_point
+from rcframe_attacks.iterated import Iterated, changed
+from rcframe_attacks.objective import Loss, objective
+from rcframe_attacks.worst import WorstCase
 
 
 @component
-class PGD(Attack):
+class PGD(Iterated):
     """Gradient steps, projected back into the threat after each, from a random start.
 
     Madry, Makelov, Schmidt, Tsipras, Vladu: "Towards Deep Learning Models Resistant to Adversarial Attacks" (ICLR
-    2018). Untargeted, true labels. The step is `step_size`, in pixels, or 2.5 eps / steps if that is none. With
-    several `restarts` the most confusing result per image is kept, any misclassification before none.
+    2018). With several tries per image (`restarts`, or targets), the most confusing result is kept, any
+    misclassification before none. Trying every other class as a target is the multi-targeted attack of Gowal et al.,
+    "An Alternative Surrogate Loss for PGD-based Adversarial Testing" (2019).
     """
 
-    steps: int = option(default=20, help="Gradient steps.", check=at_least(1))
-    step_size: float | None = option(
-        default=None, help="Length of a step in pixels; none is 2.5 eps / steps.", check=more_than(0)
-    )
     random_start: bool = option(default=True, help="Whether to start at a random point of the threat.")
-    restarts: int = option(default=1, help="Tries per image; they only differ with a random start.", check=at_least(1))
+    restarts: int = option(
+        default=1, help="Tries per image; they only differ with a random start or target.", check=at_least(1)
+    )
+    loss: Loss = option(
+        default="ce",
+        help="What rises: cross-entropy, the margin of Carlini and Wagner, or the difference of logits ratio.",
+    )
+    target: Target = option(
+        default="none", help="The class to move towards: none, one of the others, or all of them in turn."
+    )
+    targets: int | None = option(
+        default=None, help="How many classes target=all tries, the most likely first; none is all.", check=at_least(1)
+    )
 
-    access = Access.LOGITS | Access.INPUT_GRAD
-    norms = ("linf", "l2")
+    reach = 2.5
 
     def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        """Return the best of `restarts` tries for every image."""
-        best = self._climb(source, x, y, threat)
-        if self.restarts == 1:
-            return best
-        worst_case = _badness(source, best, y)
-        for _ in range(self.restarts - 1):
-            tried = self._climb(source, x, y, threat)
-            badness = _badness(source, tried, y)
-            better = badness > worst_case
-            best = torch.where(better.view(-1, *[1] * (x.dim() - 1)), tried, best)
-            worst_case = torch.maximum(badness, worst_case)
-        return best
+        """Return the best of all tries for every image."""
+        ascent = self.ascent(threat, objective(self.loss))
+        tries = aims(self.target, source, x, y, rounds=self._rounds, most=self.targets)
+        if len(tries) == 1:
+            return ascent.climb(source, self._start(x, threat), x, y, tries[0])
+        worst = WorstCase.of(x)
+        for targets in tries:
+            # Drawn for all, so that which images are broken does not decide where the others start.
+            start = self._start(x, threat)
+            here = worst.unbroken() if self.early_stop else worst.everywhere()
+            if not len(here):
+                break
+            aimed = None if targets is None else targets[here]
+            worst.note(here, ascent.climb(source, start[here], x[here], y[here], aimed), y[here], source)
+        return worst.points
 
-    def _climb(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-        """Equation: `x_{t+1} = project(x_t + step direction(grad_x J(x_t, y)))`."""
-        step = self.step_size if self.step_size is not None else 2.5 * threat.eps / self.steps
-        x_adv = threat.project(random_point(x, threat), x) if self.random_start else x
-        for _ in range(self.steps):
-            x_adv = threat.project(x_adv + step * _direction(ascent_direction(source, x_adv, y), threat), x)
-        return x_adv
+    @property
+    def _rounds(self) -> int:
+        """How often all tries are repeated; repetitions that could find nothing new are left out."""
+        return self.restarts if self.random_start or self.target == "random" else 1
 
+    def _start(self, x: Tensor, threat: Threat) -> Tensor:
+        return threat.project(random_point(x, threat), x) if self.random_start else x
 
-def _direction(gradient: Tensor, threat: Threat) -> Tensor:
-    """Return the steepest unit step (B, C, H, W) in the threat's norm."""
-    if threat.norm == "linf":
-        return gradient.sign()
-    length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(1e-12)
-    return gradient / length.view(-1, *[1] * (gradient.dim() - 1))
-
-
-def random_point(x: Tensor, threat: Threat) -> Tensor:
-    """Return points (B, C, H, W) drawn uniformly from the balls around `x`, pixel range aside."""
-    if threat.norm == "linf":
-        return x + torch.empty_like(x).uniform_(-threat.eps, threat.eps)
-    direction = torch.randn_like(x).flatten(1)
-    length: Tensor = torch.linalg.vector_norm(direction, dim=1, keepdim=True).clamp_min(1e-12)
-    radius = torch.rand(len(x), 1, device=x.device, dtype=x.dtype) ** (1 / direction.shape[1])
-    return x + (threat.eps * radius * direction / length).view_as(x)
-
-
-def _badness(source: Oracle, x_adv: Tensor, y: Tensor) -> Tensor:
-    """Rank results (B,): every misclassified image above every other, then by confusion."""
-    with torch.no_grad():
-        logits = source.logits(x_adv)
-    wrong = logits.argmax(dim=1) != y
-    return torch.where(wrong, float("inf"), confusion(logits, y))
+    def stronger(self) -> PGD:
+        """Return this attack with twice the steps and, where tries differ, twice the restarts."""
+        restarts = 2 * self.restarts if self.random_start else self.restarts
+        return changed(self, steps=2 * self.steps, restarts=restarts)

@@ -30,8 +30,8 @@ class KD(Training, StudentStrategy):
     """Learns from labels and from the teacher's softened outputs.
 
     Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural Network" (2015). The teacher answers for the very
-    batch the student sees, augmentation included. With `alpha` = 1 no label is used; with `alpha` = 0 this is
-    training on labels.
+    batch the student sees, augmentation and attacks included. With `alpha` = 1 no label is used; with `alpha` = 0 this
+    is training on labels.
     """
 
     alpha: float = option(default=0.9, help="Weight of the teacher's outputs against the labels.", check=between(0, 1))

@@ -45,7 +45,8 @@ class Nasty(Training, Teacher):
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Train the adversary on labels, then the teacher on equation (1)."""
         adversary = run.network("adversary", None if self.adversary == "same" else self.adversary)
-        yield self.stage(run, adversary, supervised, name="adversary", epochs=self.adversary_epochs)
+        epochs = self.adversary_epochs
+        yield self.unattacked().stage(run, adversary, supervised, name="adversary", epochs=epochs)
         freeze(adversary)
 
         def step(stage: Stage, batch: Batch) -> None:

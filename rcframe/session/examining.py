@@ -1,0 +1,79 @@
+"""Looking for reasons to distrust what was measured of both networks of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+from torch import nn
+
+from rcframe.errors import listed
+from rcframe.evaluation.evaluate import spread
+from rcframe.evaluation.flags import difference_flags, trust_flags
+from rcframe.evaluation.trust.examine import Examination
+from rcframe.evaluation.trust.flag import Flag
+from rcframe.evaluation.trust.suspect import Suspect
+from rcframe.session.keeping import RunKeeper, measuring_parts, method_parts, weights_parts
+from rcframe.session.outcomes import Outcomes
+from rcframe.session.store import Store
+from rcframe.session.twins import Surrogates
+from rcframe.training.context import Role
+from rcframe.training.monitor import Monitor
+
+if TYPE_CHECKING:
+    from rcframe.session.session import Session
+
+
+@attrs.frozen
+class Examined:
+    """A network of the run and what was found of it."""
+
+    role: Role
+    module: nn.Module
+    outcomes: Outcomes
+
+
+@attrs.frozen
+class Examiner:
+    """Finds what speaks against the figures of a run."""
+
+    session: Session
+    store: Store
+    monitor: Monitor
+    #: The networks on which transfer attacks are crafted.
+    surrogates: Surrogates
+
+    def flags(self, teacher: Examined, student: Examined) -> Iterator[str]:
+        """Yield a sentence for every reason to distrust a figure."""
+        for one, other in ((teacher, student), (student, teacher)):
+            attacks = dict(zip(map(str, self.session.config.attacks), self.session.parts.attacks, strict=True))
+            yield from trust_flags(one.role, one.outcomes.findings(), attacks)
+            if attacks:
+                yield from self._examined(one, other)
+        yield from difference_flags(teacher.outcomes.findings(), student.outcomes.findings())
+        if mixed := self.store.log.mixed:
+            yield f"the run went on after changes of {listed(mixed)}: it cannot be repeated exactly"
+
+    def _examined(self, one: Examined, other: Examined) -> Sequence[Flag]:
+        session, test = self.session, self.session.dataset.test
+        suspect = Suspect(
+            role=one.role,
+            module=one.module,
+            other_role=other.role,
+            other=other.module,
+            findings=one.outcomes.findings(),
+            attacks=dict(zip(map(str, session.config.attacks), session.parts.attacks, strict=True)),
+            threat=session.threat,
+            images=test.subset(spread(test, session.measured)),
+            device=session.compute.device,
+            seed=session.config.seed,
+        )
+        methods = [
+            method_parts(choice, attack, session.threat, self.surrogates.of(attack, one.role))
+            for choice, attack in zip(session.config.attacks, session.parts.attacks, strict=True)
+        ]
+        context = measuring_parts(session, one.role, one.module)
+        examination = Examination.of(one.role, [*methods, weights_parts(other.module)])
+        self.monitor.said(f"looking for reasons to distrust what was measured of the {one.role}")
+        return examination.carry_out(suspect, RunKeeper(self.store, lambda: context, chained=False))

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+import rcframe as rc
+from rcframe.access import Access
+from rcframe.api import Attack
+from rcframe.choice import parse_choice
+from rcframe.errors import RequestError
+from rcframe.evaluation.oracle import Oracle
+from rcframe.evaluation.threat import Threat
+from rcframe.options import component, option
+from rcframe.session import keeping
+from rcframe.testing.toys import some_images, trained_network
+from rcframe.wrapping import WrappingAttack
+from tests.conftest import Announce
+
+
+@component
+class Darker(Attack):
+    """Makes images darker, in l2 only, and asks for probabilities."""
+
+    steps: int = option(default=1, help="Steps.")
+
+    access = Access.PROBS
+    norms = ("l2",)
+    iterated = False
+    nearest = True
+
+    def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        source.probabilities(x)
+        return x - 0.01 * self.steps
+
+    def stronger(self) -> Attack:
+        return Darker(steps=2 * self.steps)
+
+    def thorough(self) -> Attack:
+        return Darker(steps=100)
+
+
+@component
+class Twice(WrappingAttack):
+    """Does it twice."""
+
+    mark: str = option(default="", help="Something of its own.")
+
+    def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        return self.inner.craft(source, self.inner.craft(source, x, y, threat), y, threat)
+
+
+@pytest.fixture(autouse=True)
+def announced(announce: Announce) -> None:
+    announce(Darker, "darker")
+    announce(Twice, "twice")
+
+
+def test_a_wrapper_has_the_traits_of_what_it_wraps() -> None:
+    twice = rc.attack("twice:attack=darker")
+    assert (twice.access, twice.norms, twice.iterated, twice.nearest) == (Access.PROBS, ("l2",), False, True)
+    assert Twice.access == Attack.access, "the class itself stays as it is"
+
+
+def test_options_of_the_inner_attack_stand_in_parentheses() -> None:
+    twice = rc.attack("twice:attack=(darker:steps=3),mark=a")
+    assert isinstance(twice, Twice)
+    assert twice.inner == Darker(steps=3)
+
+
+def test_it_crafts_with_what_it_wraps() -> None:
+    (x, y), model = some_images(), trained_network()
+    moved = rc.attack("twice:attack=darker")(model, 0.5 + x / 4, y, eps=100, norm="l2")
+    assert torch.allclose(moved, 0.5 + x / 4 - 0.02, atol=1e-6)
+
+
+def test_stronger_and_thorough_reach_the_inner_attack_and_keep_what_is_the_wrappers() -> None:
+    twice = rc.attack("twice:attack=(darker:steps=3),mark=a")
+    stronger, thorough = twice.stronger(), twice.thorough()
+    assert isinstance(stronger, Twice)
+    assert isinstance(thorough, Twice)
+    assert (stronger.inner, thorough.inner) == (Darker(steps=6), Darker(steps=100))
+    assert stronger.mark == thorough.mark == "a"
+
+
+@pytest.mark.parametrize(("spec", "sentence"), [("twice", "needs an attack inside"), ("twice:darkr", "darker")])
+def test_without_an_attack_inside_it_is_refused(spec: str, sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        rc.attack(spec)
+
+
+def test_the_code_of_the_inner_attack_is_part_of_what_determines_a_measurement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeping, "code_of", lambda modules: dict.fromkeys(modules, "digest"))
+    spec = "twice:attack=(eot:attack=fgsm)"
+    parts = keeping.method_parts(parse_choice(spec, "attack"), rc.attack(spec), Threat(0.1))
+    assert parts is not None
+    assert {f"code of {module}" for module in (__name__, "rcframe_attacks.wrappers", "rcframe_attacks.fgsm")} <= {
+        *parts
+    }
