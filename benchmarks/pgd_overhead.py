@@ -43,7 +43,7 @@ def by_hand(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def main(runs: int = 11) -> None:
     """Print the table."""
     torch.set_num_threads(1)
-    attack = rc.attack("pgd", steps=STEPS)
+    attack = rc.attack("pgd", steps=STEPS).thorough()
     print(HEADER)
     for name, shape, model, batch in [
         ("digits-sized, convnet, 256 images", (1, 8, 8), "convnet", 256),

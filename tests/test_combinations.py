@@ -31,7 +31,7 @@ EPS = "0.05"
 ALONE = Compute()
 DATASET = toy_dataset(train=32, test=6)
 #: Options that keep a combination quick, for components that have them.
-QUICK = {"epochs": "1", "batch_size": "16", "finetune": "1", "steps": "2"}
+QUICK = {"epochs": "1", "batch_size": "16", "finetune": "1", "steps": "2", "queries": "20", "samples": "2"}
 
 
 def spec(kind: str, name: str) -> str:
@@ -82,14 +82,15 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Cache:
 
 TEACHERS = [spec("teacher", item.spec.name) for item in registry().announced("teacher")]
 STUDENTS = installed("student")
-METHODS = list(
-    itertools.product(
-        [None, *installed("pruner")],
-        [None, *installed("neuron")],
-        [None, *installed("attack")],
-        [None, *installed("certifier")],
-    )
-)
+ATTACKS = installed("attack")
+AROUND = [
+    [None, *installed("pruner")],
+    [None, *installed("neuron")],
+    [None, *installed("certifier")],
+]
+#: What is trained is combined with one attack and none; every attack is combined with what changes the network.
+METHODS = list(itertools.product(*AROUND, [None, spec("attack", "pgd")]))
+NETWORKS = list(itertools.product(*AROUND))
 
 
 def brought(teacher: str, earlier: Path) -> str:
@@ -131,7 +132,7 @@ def test_every_combination_runs_or_is_refused_with_a_way_out(
     teacher: str, student: str, earlier: Path, shared: Cache
 ) -> None:
     ran = 0
-    for pruner, neuron, attack, certifier in METHODS:
+    for pruner, neuron, certifier, attack in METHODS:
         config = config_of(
             teacher=brought(teacher, earlier),
             student=student,
@@ -145,6 +146,26 @@ def test_every_combination_runs_or_is_refused_with_a_way_out(
             check_report(carry_out(session, Monitor(), cache=shared), pruner, attack, certifier)
             ran += 1
     assert ran >= len(METHODS) // 2, "most combinations of the default network must run"
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_every_attack_runs_on_every_kind_of_network_or_is_refused_with_a_way_out(attack: str, shared: Cache) -> None:
+    ran = 0
+    for pruner, neuron, certifier in NETWORKS:
+        for norm in build_parts(config_of(attack=attack)).attacks[0].norms:
+            config = config_of(
+                student=spec("student", "plain"),
+                pruner=pruner,
+                neuron=neuron,
+                attack=attack,
+                certifier=certifier,
+                norm=norm,
+            )
+            session = session_or_way_out(config)
+            if session:
+                check_report(carry_out(session, Monitor(), cache=shared), pruner, attack, certifier)
+                ran += 1
+    assert ran >= len(NETWORKS) // 2, "most networks can be attacked in one norm"
 
 
 def test_the_walk_covers_everything_installed() -> None:

@@ -87,6 +87,14 @@ def test_the_commands_for_combining_run_or_are_refused_as_said(user: Shell, tmp_
 
 
 @pytest.mark.slow
+def test_the_commands_for_robustness_run(user: Shell, tmp_path: Path) -> None:
+    for command in after("robust").splitlines():
+        shown = user(shortened(command).replace("epochs=10", "epochs=2"), tmp_path, **FEW)
+        assert "Accuracy in percent" in shown
+    assert "0.05" in user(shortened(after("robust").splitlines()[1]), tmp_path, **FEW), "the curve is shown"
+
+
+@pytest.mark.slow
 def test_the_commands_for_weights_convert_a_whole_model_and_use_it(user: Shell, tmp_path: Path) -> None:
     model = registry().make("model", "convnet")
     assert isinstance(model, Model)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
 from rcframe import Spec, hookimpl
 
 
@@ -16,3 +19,9 @@ def rcframe_components() -> list[Spec]:
             summary="Leaky integrate-and-fire neurons whose thresholds and leaks are trained too.",
         )
     ]
+
+
+@hookimpl
+def rcframe_recipes() -> list[Traversable]:
+    """Announce the published table that this plugin repeats."""
+    return [files(__name__) / "recipes" / "white-and-black-box.toml"]
