@@ -164,7 +164,7 @@ def _lacks_memory(error: Exception) -> bool:
 
 def _complain(text: str, error: BaseException) -> None:
     """Print what went wrong, and what was noted on the way about how to go on."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, highlight=False, emoji=False)
     # Ctrl-C reaches every process of a pipeline: nobody may be left to read this, for which `rich` would exit with 1.
     with contextlib.suppress(OSError, SystemExit):
         console.print("[bold red]Error:[/] ", end="")

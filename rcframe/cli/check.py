@@ -18,7 +18,7 @@ def check(distribution: str) -> None:
     from rcframe.errors import CheckFailed
     from rcframe.testing import checks_of
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     failed = total = 0
     for one in checks_of(distribution):
         total += 1

@@ -45,7 +45,7 @@ def compare(first: Path, second: Path | None, rows: tuple[str, ...], style: str)
 
     comparison = _comparison(first, second, rows)
     if style == "table":
-        show(comparison, Console(highlight=False))
+        show(comparison, Console(highlight=False, emoji=False))
     else:
         click.echo(written(comparison, style), nl=False)
 

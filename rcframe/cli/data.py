@@ -32,7 +32,7 @@ def list_data() -> None:
         table.add_column(heading, overflow="fold")
     for item in registry().announced("data"):
         table.add_row(item.spec.name, escape(item.spec.summary), f"{item.distribution} {item.version}")
-    Console().print(table)
+    Console(emoji=False).print(table)
 
 
 @data.command()
@@ -53,7 +53,7 @@ def show(spec: str, count: int, data_root: str | None, png: Path | None) -> None
 
     source = cast(DataSource, registry().make("data", spec))
     dataset = prepare(source, Path(data_root) if data_root else default_root(), seed=0)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     for line in _describe(dataset):
         console.print(line, markup=False)
     batch = dataset.train.first(count)

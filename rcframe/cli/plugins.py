@@ -45,7 +45,7 @@ def _print_tables(found: list[Plugin]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    console = Console()
+    console = Console(emoji=False)
     table = Table(title="Components")
     for heading in ("kind", "name", "what it is", "from"):
         table.add_column(heading, overflow="fold")
@@ -87,7 +87,7 @@ def info(kind: str, name: str) -> None:
 
     choice = parse_choice(name, kind)
     found, cls = registry().find(kind, choice), registry().load(kind, choice)
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     console.print(f"[bold]{kind} {choice.name}[/] from {found.distribution} {found.version}")
     console.print(escape(inspect.cleandoc(cls.__doc__ or found.spec.summary)))
     for line in _needs(cls):

@@ -39,7 +39,7 @@ def report(folders: tuple[Path, ...], out: Path | None, style: str | None) -> No
     if style == "table":
         from rich.console import Console
 
-        print_table(overview(collection), Console(highlight=False))
+        print_table(overview(collection), Console(highlight=False, emoji=False))
     elif style:
         click.echo(render(overview(collection), style), nl=False)
 

@@ -40,7 +40,7 @@ def watch(folder: Path, once: bool, interval: float) -> None:
 
     if not _LEAST_SECONDS <= interval < math.inf:
         raise RequestError(f"`--interval` is {interval:g}, but it must be {_LEAST_SECONDS:g} seconds or more.")
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if once or not sys.stdout.isatty() or console.is_dumb_terminal:
         seen = look(folder)
         _print(seen, console)

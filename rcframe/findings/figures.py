@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import attrs
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcframe.errors import RequestError
+from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.folders import FoundRun, Group
 from rcframe.findings.statistics import (
     Difference,
@@ -19,8 +20,10 @@ from rcframe.findings.statistics import (
     compare_values,
     estimate,
 )
-from rcframe.session.evidence import About, Role
-from rcframe.session.report import Measurement, ModelReport, Report
+from rcframe.options import Number
+from rcframe.session.evidence import About, Evidence, Role
+from rcframe.session.outcomes import WORST_CASE
+from rcframe.session.report import Measurement, ModelReport, Protocol, Report
 
 #: What is known of every network besides accuracies.
 SIZES = ("parameters", "nonzero", "bytes")
@@ -31,6 +34,9 @@ Sort = Literal["accuracy", "size"]
 Pair = tuple[FoundRun, FoundRun]
 #: Which images are right, (runs, images).
 Judged = NDArray[np.bool_]
+CERTIFIED = "certified by "
+#: Stands between what was measured and a radius of its curve.
+_AT = " at "
 
 
 @attrs.frozen
@@ -41,6 +47,8 @@ class Figure:
     value: float
     #: How it was measured, if it is an accuracy.
     measured: Measurement | None = None
+    #: By spec string, the attacks of which it is the worst case.
+    attacks: Mapping[str, Protocol] = attrs.field(factory=dict)
 
     @property
     def sort(self) -> Sort:
@@ -49,40 +57,90 @@ class Figure:
 
 
 def parse_about(text: str) -> About:
-    """Read words such as `student clean`, `teacher ATTACK`, `student certified by CERTIFIER`, `student nonzero`."""
+    """Read words such as `student clean`, `teacher ATTACK`, `student certified by CERTIFIER`, `student nonzero`.
+
+    Behind what has a curve may stand one of its radii, as the run has it: `student ATTACK at 0.01`.
+    """
     role, _, what = text.strip().partition(" ")
     if role not in ROLES or not what.strip():
         raise RequestError(
             f"Cannot read the figure `{text}`: write `teacher` or `student`, then `clean`, an attack as it was typed, "
-            f"`certified by` a certifier, or one of {', '.join(SIZES)}."
+            f"`{WORST_CASE}`, `{CERTIFIED.strip()}` a certifier, or one of {', '.join(SIZES)}. A point of a curve has "
+            f"its eps behind it: `student {WORST_CASE}{_AT}0.01`."
         )
     return About(role, what.strip())
 
 
 def figures(report: Report) -> dict[About, Figure]:
-    """Return every figure of a run, first those of the teacher."""
-    models: tuple[tuple[Role, ModelReport], ...] = (("teacher", report.teacher), ("student", report.student))
-    found = (figure for role, model in models for figure in _of_model(role, model))
+    """Return the figures of a run, first those of the teacher; of a curve the last point, which stands for it."""
+    found = (figure for role in ROLES for figure in _of_model(role, model_of(report, role)))
     return {figure.about: figure for figure in found}
 
 
+def model_of(report: Report, role: Role) -> ModelReport:
+    """Return what is known of one of the two networks."""
+    return report.teacher if role == "teacher" else report.student
+
+
+def accuracies(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
+    """Yield every accuracy of a network with its name: clean, attacked, in the worst case, certified."""
+    yield "clean", model.clean
+    yield from model.attacked.items()
+    if model.worst_case:
+        yield WORST_CASE, model.worst_case
+    yield from ((f"{CERTIFIED}{spec}", measured) for spec, measured in model.certified.items())
+
+
 def _of_model(role: Role, model: ModelReport) -> Iterator[Figure]:
-    yield _accuracy(About(role, "clean"), model.clean)
-    for spec, measured in model.attacked.items():
-        yield _accuracy(About(role, spec), measured)
-    for spec, measured in model.certified.items():
-        yield _accuracy(About(role, f"certified by {spec}"), measured)
+    for what, measured in accuracies(model):
+        yield _accuracy(About(role, what), measured, model)
     for size in SIZES:
         yield Figure(About(role, size), float(getattr(model.size, size)))
 
 
-def _accuracy(about: About, measured: Measurement) -> Figure:
-    return Figure(about, measured.accuracy, measured)
+def _accuracy(about: About, measured: Measurement, model: ModelReport) -> Figure:
+    if about.what.partition(_AT)[0] != WORST_CASE:
+        return Figure(about, measured.accuracy, measured)
+    protocols = {spec: attacked.protocol for spec, attacked in model.attacked.items()}
+    return Figure(
+        about, measured.accuracy, measured, {spec: protocol for spec, protocol in protocols.items() if protocol}
+    )
+
+
+def at_radius(about: About, eps: Number) -> About:
+    """Name a point of the curve of what was measured."""
+    return About(about.role, f"{about.what}{_AT}{eps}")
+
+
+def points(report: Report, about: About) -> tuple[Figure, ...]:
+    """Return the points of the curve of what was measured, from the smallest radius on; none where there is none."""
+    model = model_of(report, about.role)
+    measured = dict(accuracies(model)).get(about.what)
+    if measured is None:
+        return ()
+    return tuple(
+        _accuracy(at_radius(about, point.eps), _alone(measured, point.eps, point.result), model)
+        for point in measured.curve
+    )
+
+
+def _alone(measured: Measurement, eps: Number, result: Accuracy) -> Measurement:
+    """Return a point of a curve as if nothing else had been measured; what was counted belongs to the whole."""
+    return Measurement(result, attrs.evolve(measured.protocol, eps=eps) if measured.protocol else None)
+
+
+def _split(about: About) -> tuple[About, str]:
+    """Return what a point is of, and its radius; that is empty where it is no point."""
+    what, _, eps = about.what.rpartition(_AT)
+    return (About(about.role, what), eps) if what else (about, "")
 
 
 def figure_of(run: FoundRun, about: About) -> Figure | None:
-    """Return one figure of a run; None if it was not measured."""
-    return figures(run.report).get(about)
+    """Return one figure of a run, headline or point of a curve; None if it was not measured."""
+    found = figures(run.report).get(about)
+    if found or not _split(about)[1]:
+        return found
+    return next((point for point in points(run.report, _split(about)[0]) if point.about == about), None)
 
 
 def estimate_of(group: Group, about: About) -> Estimate | None:
@@ -144,10 +202,20 @@ def judgements(pairs: Sequence[Pair], about: About, other: About) -> tuple[Judge
     """Return which images the runs have right, (pairs, images) each; None unless all are known of the same images."""
     if not pairs or not same_images(pairs):
         return None
-    mine = [run.evidence.right.get(about) for run, _ in pairs if run.evidence]
-    theirs = [twin.evidence.right.get(other) for _, twin in pairs if twin.evidence]
+    mine = [_right(run.evidence, about) for run, _ in pairs if run.evidence]
+    theirs = [_right(twin.evidence, other) for _, twin in pairs if twin.evidence]
     right = [judged for judged in mine if judged is not None]
     others = [judged for judged in theirs if judged is not None]
     if len(right) < len(pairs) or len(others) < len(pairs) or len({len(judged) for judged in (*right, *others)}) > 1:
         return None
     return np.stack(right), np.stack(others)
+
+
+def _right(evidence: Evidence, about: About) -> NDArray[np.bool_] | None:
+    """Return which images (n,) are right; at a point of a curve, those that only a larger radius breaks."""
+    whole, eps = _split(about)
+    breaking = evidence.breaking.get(whole)
+    if not eps or breaking is None:
+        return evidence.right.get(about)
+    # Radii are compared as the float32 that they were stored as.
+    return np.asarray(breaking > np.float32(float(Number(eps))))

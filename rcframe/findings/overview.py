@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rcframe.findings.figures import ROLES, SIZES, estimate_of, figures
+from rcframe.findings.figures import CERTIFIED, ROLES, SIZES, estimate_of, figures
 from rcframe.findings.folders import Collection, Group, Unfinished
 from rcframe.findings.statistics import Estimate
 from rcframe.findings.tables import NOTHING, Table
 from rcframe.session.evidence import About
+from rcframe.session.outcomes import WORST_CASE
 
 _CAPTION = (
     "Accuracy in percent, the mean over the seeds, with its 95% interval: noise of the seeds (Student's t) and of the "
@@ -41,13 +42,22 @@ def overview(collection: Collection) -> Table:
 
 
 def accuracies_of(groups: Sequence[Group]) -> list[About]:
-    """Name every accuracy that some group has: clean ones, then attacked, then certified, the teacher's first."""
+    """Name every accuracy that some group has: clean, attacked, the worst case, certified; the teacher's first.
+
+    Of a curve only its last point is named.
+    """
     found = dict.fromkeys(
         about for group in groups for about, figure in figures(group.first.report).items() if figure.measured
     )
     whats = dict.fromkeys(about.what for about in found)
-    ordered = sorted(whats, key=lambda what: 0 if what == "clean" else 2 if what.startswith("certified by ") else 1)
+    ordered = sorted(whats, key=_place)
     return [About(role, what) for what in ordered for role in ROLES if About(role, what) in found]
+
+
+def _place(what: str) -> int:
+    if what.startswith(CERTIFIED):
+        return 3
+    return {"clean": 0, WORST_CASE: 2}.get(what, 1)
 
 
 def flags_of(group: Group) -> tuple[str, ...]:

@@ -26,8 +26,34 @@ def twins(first: Mapping[About, Figure], second: Mapping[About, Figure]) -> Iter
 
 def unlike_protocols(first: Figure, second: Figure) -> str:
     """Say what makes two figures incomparable: another norm, radius or option; empty if nothing does."""
+    if first.attacks and second.attacks:
+        return _unlike_attacks(first.attacks, second.attacks)
     mine, theirs = _protocol(first), _protocol(second)
     return listed(_unlike(mine, theirs)) if mine and theirs and any(_unlike(mine, theirs)) else ""
+
+
+def _unlike_attacks(first: Mapping[str, Protocol], second: Mapping[str, Protocol]) -> str:
+    """Say why two worst cases cannot be compared: each attack of one must do what one of the other does."""
+    mine, theirs = (_without_twin(*sides) for sides in ((first, second), (second, first)))
+    if not mine and not theirs:
+        return ""
+    (one, *_), (other, *_) = first.values(), second.values()
+    # The norm and the radius belong to the whole run.
+    if any(_unlike_threats(one, other)):
+        return listed(_unlike_threats(one, other))
+    if sorted(map(_named, first)) == sorted(map(_named, second)):
+        return f"other options of {listed(mine or theirs)}"
+    return f"the worst case of {listed(first)} and of {listed(second)}"
+
+
+def _without_twin(first: Mapping[str, Protocol], second: Mapping[str, Protocol]) -> list[str]:
+    return [
+        spec
+        for spec, protocol in first.items()
+        if not any(
+            _named(spec) == _named(other) and not any(_unlike(protocol, theirs)) for other, theirs in second.items()
+        )
+    ]
 
 
 def _measured_alike(first: Figure, second: Figure) -> bool:
@@ -45,19 +71,27 @@ def _protocol(figure: Figure) -> Protocol | None:
 def _method(about: About) -> str:
     """Return `name` of `package/name:option=value`, and `certified by name` of a certifier."""
     words, blank, spec = about.what.partition(":")[0].rpartition(" ")
-    return words + blank + spec.rpartition("/")[2]
+    return words + blank + _named(spec)
+
+
+def _named(spec: str) -> str:
+    return spec.partition(":")[0].rpartition("/")[2]
 
 
 def _unlike(first: Protocol, second: Protocol) -> Iterator[str]:
     """Yield what differs between two protocols; seeds and versions do not count."""
-    if first.norm != second.norm:
-        yield f"norm {first.norm} and {second.norm}"
-    if float(first.eps) != float(second.eps):
-        yield f"eps {first.eps} and {second.eps}"
+    yield from _unlike_threats(first, second)
     for name in dict.fromkeys((*first.options, *second.options)):
         mine, theirs = _option(first, name), _option(second, name)
         if mine != theirs:
             yield f"{name} {mine} and {theirs}"
+
+
+def _unlike_threats(first: Protocol, second: Protocol) -> Iterator[str]:
+    if first.norm != second.norm:
+        yield f"norm {first.norm} and {second.norm}"
+    if float(first.eps) != float(second.eps):
+        yield f"eps {first.eps} and {second.eps}"
 
 
 def _option(protocol: Protocol, name: str) -> str:

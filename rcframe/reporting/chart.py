@@ -33,6 +33,8 @@ class Style:
 
     number: int
     dashed: bool = False
+    #: What a reader should look at first.
+    thick: bool = False
 
 
 @attrs.frozen
@@ -42,7 +44,8 @@ class Line:
     name: str
     points: tuple[Point, ...]
     style: Style
-    #: A band for many points, bars for few; a `mark` is a point that no line joins, a `level` a line without points.
+    #: A band for many points, bars for few, neither if `plain`; a `mark` is a point that no line joins, a `level` a
+    #: line without points.
     form: Literal["bars", "band", "plain", "mark", "level"] = "bars"
 
 

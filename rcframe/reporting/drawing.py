@@ -28,6 +28,7 @@ _APART = 0.13
 #: How far lines with intervals are moved apart.
 _STEP = 2.2
 _POINTED = ("bars", "mark")
+_THICK = 3.2
 _MARKERS = ("o", "s", "^", "D", "v", "X", "P", "*")
 #: Points of a long line that carry its marker.
 _MARKED = 8
@@ -121,7 +122,7 @@ def _draw_line(axes: Axes, line: Line, aside: float) -> None:
     xs, ys = [point.x for point in points], [point.y for point in points]
     if line.form == "band":
         axes.fill_between(xs, *_ends(points), color=colour(line.style), alpha=0.18, linewidth=0)
-    elif any(point.low is not None for point in points):
+    elif line.form in _POINTED and any(point.low is not None for point in points):
         lows, highs = _ends(points)
         bars = axes.vlines(xs, lows, highs, color=colour(line.style), linewidth=1.1)
         bars.set_transform(_moved(axes, aside))
@@ -158,6 +159,7 @@ def _plot(
         ys,
         color=colour(style),
         marker=marker,
+        linewidth=_THICK if style.thick else None,
         # Of points that no line joins, each is seen by its marker alone.
         markevery=marked or (1 if form == "mark" else max(1, len(xs) // _MARKED)),
         markeredgewidth=1.2,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import attrs
 
-from rcframe.findings.figures import ROLES, estimate_of
+from rcframe.findings.figures import ROLES, accuracies, estimate_of, model_of
 from rcframe.findings.folders import Group
 from rcframe.findings.statistics import Estimate
 from rcframe.reporting.chart import Axis, Line, Point, Style, percent_point, spans_decades
 from rcframe.reporting.families import Family, title_of
 from rcframe.session.evidence import About, Role
-from rcframe.session.report import ModelReport
+from rcframe.session.outcomes import WORST_CASE
 
 
 @attrs.frozen
@@ -39,23 +39,18 @@ class Measure:
 
 
 def measures(groups: Sequence[Group]) -> list[Measure]:
-    """Return the accuracies that all of these groups have: clean, each attack, each certifier; the teacher's first."""
+    """Return the accuracies that all of these groups have: clean, each attack, each certifier, the worst case.
+
+    The teacher's come first.
+    """
     found = []
     for role in ROLES:
-        names = [list(_names(_model(group, role))) for group in groups]
+        models = [model_of(group.first.report, role) for group in groups]
+        names = [[what for what, _ in accuracies(model) if what != WORST_CASE] for model in models]
         found += [Measure(role, same) for same in zip(*names, strict=False)]
+        if all(model.worst_case for model in models):
+            found.append(Measure(role, (WORST_CASE,) * len(models)))
     return found
-
-
-def _model(group: Group, role: Role) -> ModelReport:
-    report = group.first.report
-    return report.teacher if role == "teacher" else report.student
-
-
-def _names(model: ModelReport) -> Iterator[str]:
-    yield "clean"
-    yield from model.attacked
-    yield from (f"certified by {spec}" for spec in model.certified)
 
 
 def estimates(family: Family, measure: Measure) -> list[tuple[float, Estimate]]:

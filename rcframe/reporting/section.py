@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import attrs
 
 from rcframe.findings.tables import Table
+
+#: Names of columns up to this length lie flat.
+_SHORT = 3
 
 
 @attrs.frozen
@@ -36,6 +41,45 @@ class Strip:
     drawing: str = ""
 
 
+@attrs.frozen
+class HeatCell:
+    """A count, shaded by its share of the row."""
+
+    count: int
+    #: A fraction.
+    share: float
+    #: Whether a reader is glad of it.
+    good: bool
+
+    @property
+    def shade(self) -> int:
+        """How strong its colour is, in percent; small shares are seen too, and what stands on it stays legible."""
+        return round(45 * math.sqrt(self.share))
+
+
+@attrs.frozen
+class HeatRow:
+    """A row of a heat table."""
+
+    name: str
+    cells: tuple[HeatCell, ...]
+
+
+@attrs.frozen
+class Heat:
+    """A table of counts in colours."""
+
+    #: What the rows are, and what the columns are.
+    corner: str
+    columns: tuple[str, ...]
+    rows: tuple[HeatRow, ...]
+
+    @property
+    def narrow(self) -> bool:
+        """Whether the names of the columns are so long that they stand upright."""
+        return max(map(len, self.columns)) > _SHORT
+
+
 @attrs.frozen(kw_only=True)
 class Exhibit:
     """Something to look at, and the data that it shows."""
@@ -48,6 +92,7 @@ class Exhibit:
     drawing: str = ""
     legend: tuple[Key, ...] = ()
     strips: tuple[Strip, ...] = ()
+    heat: Heat | None = None
 
 
 @attrs.frozen

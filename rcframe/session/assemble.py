@@ -167,7 +167,7 @@ def _check_norms(config: RunConfig, parts: Parts) -> None:
     for kind, choice, norms in methods:
         if config.norm not in norms:
             raise Refusal(
-                "norm", f"{kind.capitalize()} `{choice.name}` works in {' and '.join(norms)}, not in {config.norm}."
+                "norm", f"{kind.capitalize()} `{choice}` works in {' and '.join(norms)}, not in {config.norm}."
             )
 
 
@@ -196,7 +196,7 @@ def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
     for choice, attack in zip(config.attacks, parts.attacks, strict=True):
         for name, network in _crafted_on(attack, assembly).items():
             if reason := attack.unsupported(network) or _gradient_gap(attack, network, run):
-                raise Refusal("attack", f"Attack `{choice.name}` cannot attack the {name}: {reason}.")
+                raise Refusal("attack", f"Attack `{choice}` cannot attack the {name}: {reason}.")
     for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
         for role, network in (("teacher", teacher), ("student", student)):
             if reason := certifier.unsupported(network):
@@ -248,5 +248,9 @@ def _alternatives(refusal: Refusal, config: RunConfig) -> Iterator[tuple[str, Ru
     if config.pruners:
         yield "the same without --pruner", attrs.evolve(config, pruners=())
     yield "--student plain", attrs.evolve(config, students=(Choice("plain"),))
+    if len(config.attacks) > 1:
+        for left_out in config.attacks:
+            others = tuple(choice for choice in config.attacks if choice != left_out)
+            yield f"the same without --attack {left_out}", attrs.evolve(config, attacks=others)
     yield "the same without --certifier", attrs.evolve(config, certifiers=(), radii=0)
     yield "the same without --attack", attrs.evolve(config, attacks=())

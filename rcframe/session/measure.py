@@ -56,6 +56,8 @@ def measure(
     of_teacher = Judge(session, "teacher", teacher, store, monitor, surrogates).judge()
     of_student = Judge(session, "student", student, store, monitor, surrogates).judge()
     asked = compute.total(torch.tensor(attrs.astuple(queries))).tolist()
+    examined = Examined("teacher", teacher, of_teacher), Examined("student", student, of_student)
+    flags = tuple(Examiner(session, store, monitor, surrogates).flags(*examined))
     report = Report(
         command=session.command,
         data=str(config.data),
@@ -67,11 +69,7 @@ def measure(
         seconds=store.seconds,
         device=compute.device.type if compute.device.type == "cpu" else str(compute.device),
         versions=versions_used(config),
-        flags=tuple(
-            Examiner(session, store, monitor, surrogates).flags(
-                Examined("teacher", teacher, of_teacher), Examined("student", student, of_student)
-            )
-        ),
+        flags=flags,
     )
     witnesses = Witness("teacher", teacher, of_teacher), Witness("student", student, of_student)
     return Measured(report, partial(gather, session, witnesses))

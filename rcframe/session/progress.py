@@ -36,7 +36,7 @@ def make_display(quiet: bool, stream: TextIO | None = None) -> Monitor:
     """Return the display that fits: none when quiet, live on a terminal, lines otherwise."""
     if quiet:
         return Monitor()
-    console = Console(file=stream or sys.stderr)
+    console = Console(file=stream or sys.stderr, emoji=False)
     return LiveDisplay(console) if console.is_terminal else LineDisplay(stream or sys.stderr)
 
 

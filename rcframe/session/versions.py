@@ -32,6 +32,7 @@ def versions_used(config: RunConfig) -> dict[str, str]:
     chosen += [("model", config.student_model)] if config.student_model else []
     chosen += [("neuron", config.neuron)] if config.neuron else []
     for kind, choice in chosen:
-        found = registry().find(kind, choice)
-        used[found.distribution] = found.version
+        inside = ((part.kind, registry().choice_of(part)) for part in registry().make(kind, choice).parts())
+        for found in (registry().find(*named) for named in [(kind, choice), *inside]):
+            used[found.distribution] = found.version
     return used

@@ -12,7 +12,7 @@ from pathlib import Path
 #: Large libraries count by their version: a released one does not change under it.
 _LIBRARIES = ("torch", "torchvision", "timm", "numpy", "builtins")
 #: Parts of our own package that decide what is asked and shown, but no number.
-_AROUND = ("cli", "experiments", "scaffold", "session", "testing")
+_AROUND = ("cli", "experiments", "findings", "reporting", "scaffold", "session", "testing")
 
 
 def code_of(modules: Iterable[str]) -> dict[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tomlkit
 from numpy.typing import NDArray
 
 from rcframe.api import Norm
+from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
 from rcframe.findings.records import MatrixRecord, RowRecord, write_matrix
@@ -18,16 +20,26 @@ from rcframe.networks.size import Size
 from rcframe.options import Number, Value
 from rcframe.session.evidence import About, Evidence, Role, write_evidence
 from rcframe.session.layout import RunFiles
-from rcframe.session.report import Measurement, ModelReport, Protocol, Report
+from rcframe.session.report import Broken, CurvePoint, Measurement, ModelReport, Passes, Protocol, Report
 from rcframe.session.seeds import SeedsReport
 
 Judged = NDArray[np.bool_]
+#: The radius that breaks each image: 0 for those that are wrong as they are, inf for none.
+Falls = NDArray[np.float32]
 IMAGES = 40
+WORST = "worst case"
 
 
 def right(count: int, images: int = IMAGES) -> Judged:
     """The first `count` images are right."""
     return np.arange(images) < count
+
+
+def falls(*counts: int, radii: Sequence[str]) -> Falls:
+    """So many images are wrong as they are, so many break at the first radius, and so on; the others withstand."""
+    steps = [0.0, *map(Number, radii)]
+    found = np.repeat(np.array(steps[: len(counts)], np.float32), counts)
+    return np.concatenate([found, np.full(IMAGES - len(found), math.inf, np.float32)])
 
 
 @attrs.frozen(kw_only=True)
@@ -40,6 +52,12 @@ class Made:
     #: By spec string: what the teacher has right, and what the student has.
     attacked: Mapping[str, tuple[Judged, Judged]] = attrs.field(factory=dict)
     certified: Mapping[str, tuple[Judged, Judged]] = attrs.field(factory=dict)
+    #: The radii of a curve, and by spec string where images of the teacher break under an attack, and the student's.
+    radii: tuple[str, ...] = ()
+    breaking: Mapping[str, tuple[Falls, Falls]] = attrs.field(factory=dict)
+    #: The classes of the images; none for a run that did not count class by class.
+    truth: NDArray[np.int64] = attrs.field(factory=lambda: np.zeros(0, np.int64))
+    classes: tuple[str, ...] = ("a", "b")
     norm: Norm = "linf"
     eps: str = "0.1"
     #: Options of every attack and certifier.
@@ -58,10 +76,45 @@ class Made:
     def judged(self) -> dict[About, Judged]:
         """Everything that was measured."""
         found = {About("teacher", "clean"): self.teacher, About("student", "clean"): self.student}
-        for prefix, measured in (("", self.attacked), ("certified by ", self.certified)):
+        for prefix, measured in (("", self._attacked), ("certified by ", self.certified)):
             for spec, (mine, theirs) in measured.items():
                 found |= {About("teacher", prefix + spec): mine, About("student", prefix + spec): theirs}
         return found
+
+    @property
+    def fallen(self) -> dict[About, Falls]:
+        """Where images break under each attack, and under all of them where there are several."""
+        found: dict[About, Falls] = {}
+        roles: tuple[Role, Role] = ("teacher", "student")
+        for place, role in enumerate(roles):
+            found |= {About(role, spec): both[place] for spec, both in self.breaking.items()}
+            if len(self.breaking) > 1:
+                found[About(role, WORST)] = np.minimum.reduce([both[place] for both in self.breaking.values()])
+        return found
+
+    @property
+    def _attacked(self) -> dict[str, tuple[Judged, Judged]]:
+        found = dict(self.attacked)
+        if self.radii:
+            last = np.float32(float(Number(self.radii[-1])))
+            found |= {spec: (mine > last, theirs > last) for spec, (mine, theirs) in self.breaking.items()}
+            both = [self.fallen.get(About(role, WORST)) for role in ("teacher", "student")]
+            found |= {WORST: (both[0] > last, both[1] > last)} if both[0] is not None and both[1] is not None else {}
+        return found
+
+    @property
+    def evidence(self) -> Evidence:
+        """What `evidence.safetensors` holds; what is wrong is taken for the next class."""
+        judged = {about: judged for about, judged in self.judged.items() if len(self.truth) and about.what != WORST}
+        wrong = (self.truth + 1) % len(self.classes)
+        return Evidence(
+            images=self.images or "",
+            classes=self.classes,
+            right=self.judged,
+            truth=self.truth,
+            answers={about: np.where(right, self.truth, wrong).astype(np.int16) for about, right in judged.items()},
+            breaking=self.fallen,
+        )
 
     @property
     def report(self) -> Report:
@@ -81,27 +134,55 @@ class Made:
         )
 
     def _model(self, role: Role, size: Size) -> ModelReport:
-        place = 0 if role == "teacher" else 1
+        place, attacked = 0 if role == "teacher" else 1, self._attacked
+        judged = self.teacher if role == "teacher" else self.student
         return ModelReport(
             component="plain",
             model="convnet",
             neuron=None,
-            clean=Measurement(_accuracy(self.teacher if role == "teacher" else self.student)),
-            attacked={spec: self._robust(both[place]) for spec, both in self.attacked.items()},
-            certified={spec: self._robust(both[place]) for spec, both in self.certified.items()},
+            clean=Measurement(_accuracy(judged), by_class=self._by_class(judged)),
+            attacked={spec: self._robust(role, spec, both[place]) for spec, both in attacked.items() if spec != WORST},
+            worst_case=self._worst(role, attacked[WORST][place]) if WORST in attacked else None,
+            certified={spec: self._robust(role, spec, both[place]) for spec, both in self.certified.items()},
             size=size,
         )
 
-    def _robust(self, judged: Judged) -> Measurement:
+    def _by_class(self, judged: Judged) -> dict[str, Accuracy]:
+        here = {name: judged[self.truth == label] for label, name in enumerate(self.classes) if len(self.truth)}
+        return {name: _accuracy(some) for name, some in here.items() if len(some)}
+
+    def _curve(self, about: About) -> tuple[CurvePoint, ...]:
+        fallen = self.fallen.get(about, np.zeros(0, np.float32))
+        points = [(Number(eps), fallen > np.float32(float(Number(eps)))) for eps in self.radii if len(fallen)]
+        return tuple(CurvePoint(eps, _accuracy(right)) for eps, right in points)
+
+    def _worst(self, role: Role, judged: Judged) -> Measurement:
+        curve = self._curve(About(role, WORST))
+        return Measurement(_accuracy(judged), by_class=self._by_class(judged), curve=curve)
+
+    def _robust(self, role: Role, spec: str, judged: Judged) -> Measurement:
         protocol = Protocol(
             norm=self.norm,
-            eps=Number(self.eps),
+            eps=Number(self.radii[-1] if self.radii else self.eps),
             options=self.options,
             seed=self.seed,
             plugin="rcframe-attacks",
             version="0.1.0",
         )
-        return Measurement(_accuracy(judged), protocol)
+        curve = self._curve(About(role, spec))
+        if not curve:
+            return Measurement(_accuracy(judged), protocol, by_class=self._by_class(judged))
+        return Measurement(
+            _accuracy(judged),
+            protocol,
+            Queries(400, 360),
+            by_class=self._by_class(judged),
+            broken=Broken(int((~judged).sum()), 0.05, 0.5),
+            passes=Passes(10.0, 9.0),
+            faults=Faults(),
+            curve=curve,
+            curve_queries=Queries(500, 300),
+        )
 
     @property
     def config(self) -> str:
@@ -135,7 +216,7 @@ def make_run(path: Path, made: Made | None = None) -> Path:
     files.config.write_text(run.config)
     files.report.write_text(run.report.to_json())
     if run.images is not None:
-        write_evidence(files.evidence, Evidence(images=run.images, classes=("a", "b"), right=run.judged))
+        write_evidence(files.evidence, run.evidence)
     return path
 
 

@@ -9,6 +9,7 @@ import pytest
 from rcframe.errors import RequestError
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.figures import (
+    at_radius,
     compare,
     compare_pairs,
     estimate_of,
@@ -17,12 +18,14 @@ from rcframe.findings.figures import (
     judgements,
     paired,
     parse_about,
+    points,
     same_images,
 )
 from rcframe.findings.folders import Group, collect
 from rcframe.findings.statistics import compare_images, compare_proportions, compare_values, estimate
+from rcframe.options import Number
 from rcframe.session.evidence import About
-from tests.findings.folders_made import IMAGES, Judged, Made, make_run, right
+from tests.findings.folders_made import IMAGES, Judged, Made, falls, make_run, right
 
 CLEAN = About("student", "clean")
 ATTACKED = About("student", "pgd:steps=5")
@@ -54,6 +57,9 @@ def group(tmp_path: Path) -> MakeGroup:
         ("teacher pgd:steps=5", About("teacher", "pgd:steps=5")),
         ("  student   certified by convex ", About("student", "certified by convex")),
         ("student nonzero", About("student", "nonzero")),
+        ("student worst case", About("student", "worst case")),
+        ("teacher pgd:steps=5 at 8/255", About("teacher", "pgd:steps=5 at 8/255")),
+        ("teacher worst case at 0.01", About("teacher", "worst case at 0.01")),
     ],
 )
 def test_a_figure_is_named_by_its_model_and_what_was_measured(text: str, about: About) -> None:
@@ -92,6 +98,66 @@ def test_every_figure_of_a_run_is_there_the_teachers_first() -> None:
 def test_an_attack_and_a_certifier_of_one_name_are_two_figures() -> None:
     both = {"box": (right(1), right(2))}
     assert len(figures(Made(attacked=both, certified=both).report)) == 2 * (3 + 3)
+
+
+# -- of curves --------------------------------------------------------------------------------------------------------
+
+RADII = ("0", "0.01", "8/255")
+#: Of 40 images: 4 wrong as they are, 6 broken at 0.01, 10 at 8/255; and the other attack breaks the others first.
+FALLS = falls(4, 0, 6, 10, radii=RADII)
+OTHERS = np.concatenate([FALLS[:4], FALLS[:3:-1]])
+CURVED = Made(radii=RADII, breaking={"pgd:steps=5": (OTHERS, FALLS), "mim": (OTHERS, OTHERS)}, student=right(36))
+
+
+def test_of_a_curve_its_last_point_and_the_worst_case_are_figures() -> None:
+    found = figures(CURVED.report)
+    names = [about.what for about in found if about.role == "student"]
+    assert names == ["clean", "pgd:steps=5", "mim", "worst case", "parameters", "nonzero", "bytes"]
+    assert found[ATTACKED].value == 20 / IMAGES
+    # 20 withstand either attack; of the 16 that one of them breaks, none is broken by both.
+    assert found[About("student", "worst case")].value == 4 / IMAGES
+    assert list(found[About("student", "worst case")].attacks) == ["pgd:steps=5", "mim"]
+    assert found[ATTACKED].attacks == {}
+
+
+def test_the_points_of_a_curve_are_figures_with_their_radius_as_typed(group: MakeGroup) -> None:
+    run = group([CURVED]).first
+    found = points(run.report, ATTACKED)
+    assert [(point.about.what, point.value) for point in found] == [
+        ("pgd:steps=5 at 0", 36 / IMAGES),
+        ("pgd:steps=5 at 0.01", 30 / IMAGES),
+        ("pgd:steps=5 at 8/255", 20 / IMAGES),
+    ]
+    protocols = [point.measured.protocol for point in found if point.measured]
+    assert [str(protocol.eps) for protocol in protocols if protocol] == list(RADII)
+    assert [figure_of(run, point.about) for point in found] == list(found)
+    assert [point.value * IMAGES for point in points(run.report, About("student", "worst case"))] == [36, 24, 4]
+
+
+def test_what_has_no_curve_has_no_points(group: MakeGroup) -> None:
+    run = group([CURVED]).first
+    for what in ("pgd:steps=5 at 0.02", "clean at 0.01", "fgsm at 0.01", "pgd:steps=5 at ", "nonzero at 0.01"):
+        assert figure_of(run, About("student", what)) is None
+    for about in (CLEAN, WEIGHT, About("student", "fgsm")):
+        assert points(run.report, about) == ()
+
+
+@pytest.mark.parametrize("eps", RADII)
+@pytest.mark.parametrize("what", ["pgd:steps=5", "worst case"])
+def test_points_of_curves_are_compared_image_by_image(group: MakeGroup, what: str, eps: str) -> None:
+    first, second = group([CURVED]), group([CURVED])
+    about, other = (at_radius(About("student", name), Number(eps)) for name in (what, "mim"))
+    # The radius 8/255 is no float32: an image that breaks there is broken there.
+    radius = float(np.float32(float(Number(eps))))
+    fallen = np.minimum(FALLS, OTHERS) if what == "worst case" else FALLS
+    expected = compare_images((fallen > radius)[None], (radius < OTHERS)[None])
+    assert compare(first, second, about, other) == expected
+
+
+def test_a_point_of_a_curve_is_estimated_over_seeds(group: MakeGroup) -> None:
+    runs = [CURVED, Made(seed=1, radii=RADII, breaking={"pgd:steps=5": (OTHERS, OTHERS)}, student=right(36))]
+    about = at_radius(ATTACKED, Number("0.01"))
+    assert estimate_of(group(runs), about) == estimate([30 / IMAGES, 30 / IMAGES], IMAGES)
 
 
 def test_what_was_not_measured_is_missing(group: MakeGroup) -> None:

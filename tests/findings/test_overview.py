@@ -9,7 +9,7 @@ from rcframe.findings.folders import collect
 from rcframe.findings.overview import overview, percent
 from rcframe.findings.statistics import Estimate
 from rcframe.findings.tables import Table
-from tests.findings.folders_made import Made, make_matrix, make_run, make_unfinished, right, row
+from tests.findings.folders_made import Made, falls, make_matrix, make_run, make_unfinished, right, row
 
 
 def cell(table: Table, run: str, column: str) -> str:
@@ -61,6 +61,26 @@ def test_clean_stands_before_attacked_and_that_before_certified_the_teacher_firs
         "teacher certified by convex",
         "student certified by convex",
     )
+
+
+def test_a_curve_is_shown_by_its_last_point_and_several_attacks_by_their_worst_case_too(tmp_path: Path) -> None:
+    radii = ("0", "0.1", "0.2")
+    both = (falls(4, 0, 6, 10, radii=radii), falls(10, 0, 6, 10, radii=radii))
+    certified = {"convex": (right(3), right(4))}
+    made = Made(radii=radii, breaking={"pgd": both, "mim": both}, certified=certified)
+    make_run(tmp_path / "a", made)
+    make_run(tmp_path / "b", Made(attacked={"fgsm": (right(3), right(4))}))
+    table = overview(collect([tmp_path]))
+    assert [name for name in table.columns[1:13] if name.startswith("student")] == [
+        "student clean",
+        "student pgd",
+        "student mim",
+        "student fgsm",
+        "student worst case",
+        "student certified by convex",
+    ]
+    assert cell(table, "a", "student worst case") == cell(table, "a", "student pgd") != "-"
+    assert not any(" at " in name for name in table.columns)
 
 
 def test_what_only_some_groups_measured_is_missing_in_the_others(tmp_path: Path) -> None:

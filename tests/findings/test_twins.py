@@ -9,7 +9,7 @@ from rcframe.findings.figures import figures
 from rcframe.findings.twins import twins, unlike_protocols
 from rcframe.options import Number, Value
 from rcframe.session.evidence import About
-from tests.findings.folders_made import Made, right
+from tests.findings.folders_made import Made, falls, right
 
 BOTH = (right(20), right(10))
 
@@ -90,3 +90,33 @@ def test_numbers_are_compared_as_they_were_typed() -> None:
 def test_clean_figures_have_no_protocol() -> None:
     about = About("student", "clean")
     assert unlike_protocols(figures(Made().report)[about], figures(Made(eps="0.5").report)[about]) == ""
+
+
+def unlike_worst_cases(first: Made, second: Made) -> str:
+    about = About("student", "worst case")
+    return unlike_protocols(figures(first.report)[about], figures(second.report)[about])
+
+
+def worst_of(*specs: str, radius: str = "0.1", options: Mapping[str, Value] | None = None) -> Made:
+    radii = ("0", radius)
+    both = (falls(4, 0, 6, radii=radii), falls(4, 0, 9, radii=radii))
+    return Made(radii=radii, breaking=dict.fromkeys(specs, both), options=options or {})
+
+
+def test_worst_cases_of_the_same_attacks_are_compared_however_these_were_spelled() -> None:
+    options: Mapping[str, Value] = {"steps": 10}
+    first, second = worst_of("pgd", "mim", options=options), worst_of("some/mim:steps=10", "pgd", options=options)
+    assert unlike_worst_cases(first, second) == ""
+
+
+@pytest.mark.parametrize("specs", [("pgd", "fgsm"), ("pgd", "mim", "fgsm")])
+def test_worst_cases_of_other_attacks_are_not_compared(specs: tuple[str, ...]) -> None:
+    said = unlike_worst_cases(worst_of("pgd", "mim"), worst_of(*specs))
+    assert said.startswith("the worst case of pgd, mim and of pgd")
+    assert unlike_worst_cases(worst_of(*specs), worst_of("pgd", "mim"))
+
+
+def test_worst_cases_at_another_radius_or_with_other_options_are_not_compared() -> None:
+    assert unlike_worst_cases(worst_of("pgd", "mim"), worst_of("pgd", "mim", radius="0.2")) == "eps 0.1 and 0.2"
+    fewer, more = (worst_of("pgd", "mim", options={"steps": steps}) for steps in (5, 10))
+    assert unlike_worst_cases(fewer, more) == "other options of pgd, mim"

@@ -24,7 +24,7 @@ from rcframe.findings.tables import Table
 from rcframe.reporting.section import Exhibit, Section
 from rcframe.session.evidence import About, Evidence, Role, write_evidence
 from rcframe.session.layout import RunFiles
-from tests.findings.folders_made import Made, make_matrix, make_run, right, row
+from tests.findings.folders_made import IMAGES, Made, falls, make_matrix, make_run, right, row
 
 CLASSES = ("air<plane>", "auto & mobile", "a class with a very long name indeed", "$x$")
 PGD, CONVEX = "pgd:steps=5", "convex"
@@ -35,6 +35,23 @@ def measured(count: int, eps: str = "0.1", settings: Mapping[str, object] | None
     """A run that was attacked and certified."""
     both = (right(20), right(max(count - 10, 0)))
     return Made(student=right(count), attacked={PGD: both}, certified={CONVEX: both}, eps=eps, settings=settings or {})
+
+
+#: The radii of `curved`.
+RADII = ("0", "0.05", "0.1", "51/255")
+
+
+def curved(settings: Mapping[str, object] | None = None) -> Made:
+    """A run that was attacked twice at several radii, and counted class by class."""
+    pgd = (falls(4, 0, 6, 8, 10, radii=RADII), falls(10, 0, 4, 6, 8, radii=RADII))
+    weaker = (falls(4, 0, 2, 4, 6, radii=RADII), falls(10, 0, 1, 2, 3, radii=RADII))
+    return Made(
+        radii=RADII,
+        breaking={PGD: pgd, "fgsm": weaker},
+        truth=np.arange(IMAGES) % len(CLASSES),
+        classes=CLASSES,
+        settings=settings or {},
+    )
 
 
 def student(**options: object) -> dict[str, object]:
@@ -66,10 +83,9 @@ def rich_evidence(made: Made, *, seed: int = 0, spiking: bool = False) -> Eviden
         role: chance.normal(size=(4, len(CLASSES))).astype(np.float32) * 4 for role in ROLES
     }
     layers = tuple(LayerActivity(f"net.layer{n}", 100, 0.1 * n, 5000.0 * n, 9000.0 * n) for n in (1, 2, 3))
-    return Evidence(
-        images="the images",
+    return attrs.evolve(
+        made.evidence,
         classes=CLASSES,
-        right=made.judged,
         pictures=shown,
         labels=np.arange(4),
         logits=logits,
@@ -96,6 +112,7 @@ def make_everything(path: Path) -> Path:
             make_rich(path / "heat" / f"{heat}-{seed}", made, seed=heat + 10 * seed)
     for eps, count in (("8/255", 32), ("0.2", 20), ("0.4", 12)):
         make_rich(path / "eps" / eps.replace("/", "-"), measured(count, eps, settings=student(temperature=3)))
+    make_rich(path / "curve", curved(student(temperature=6)))
     for parameters in (10, 30):
         settings = {**student(temperature=5), "pruner": [{"name": "filters", "ratio": parameters / 100}]}
         small = attrs.evolve(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from typing import Literal
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -50,6 +51,27 @@ def test_all_colours_come_from_the_page() -> None:
     drawn = draw(chart(*(line((1, number), (2, 7), number=number) for number in range(COLOURS))), "words")
     assert {f"var(--line-{number})" for number in range(COLOURS)} <= set(re.findall(r"var\(--[\w-]+\)", drawn))
     assert not re.findall(r"(?:fill|stroke): #\w+", drawn)
+
+
+def test_intervals_of_a_plain_line_are_not_drawn() -> None:
+    points = tuple(Point(x, 5, 1, 9) for x in (1, 2))
+    bare = tuple(Point(x, 5) for x in (1, 2))
+    fixed = Axis("up", low=0, high=10)
+
+    def drawn(of: tuple[Point, ...], form: Literal["plain", "bars"]) -> str:
+        lines = (Line("line", of, Style(0), form),)
+        return draw(Chart(x=Axis("across"), y=fixed, lines=lines), "words")
+
+    assert drawn(points, "plain") == drawn(bare, "plain")
+    assert drawn(points, "bars") != drawn(bare, "bars")
+
+
+def test_a_thick_line_is_thicker() -> None:
+    widths = [
+        [float(width) for width in re.findall(r"stroke-width: ([\d.]+)", swatch(Style(0, thick=thick), "plain"))]
+        for thick in (False, True)
+    ]
+    assert max(widths[1]) > 1.5 * max(widths[0])
 
 
 def test_lines_are_told_apart_without_colour() -> None:

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
+
 from rcframe.reporting.chart import Point
 from rcframe.reporting.families import Family, families
 from rcframe.reporting.measures import Measure, axis_of, clean_at_zero, line_of, measures
-from tests.findings.folders_made import Made, right
+from tests.findings.folders_made import Made, falls, right
 from tests.reporting.runs_made import collected, student
 
 
@@ -30,6 +32,18 @@ def test_an_attack_whose_own_setting_varies_is_one_measure(tmp_path: Path) -> No
 def test_what_only_some_groups_have_is_left_out(tmp_path: Path) -> None:
     found = collected({"a": attacked_with(5, 20), "b": Made(settings=student(temperature=2))}, tmp_path)
     assert [measure.what for measure in measures(found.groups)] == ["clean", "clean"]
+
+
+def test_the_worst_case_is_measured_where_all_groups_have_it(tmp_path: Path) -> None:
+    radii = ("0", "0.1")
+    both = (falls(4, 0, 6, radii=radii), falls(10, 0, 6, radii=radii))
+    two = Made(radii=radii, breaking={"pgd": both, "mim": both}, certified={"convex": (right(1), right(2))})
+    other = attrs.evolve(two, settings=student(temperature=2))
+    found = collected({"a": two, "b": other}, tmp_path / "both")
+    whats = ["clean", "pgd", "mim", "certified by convex", "worst case"]
+    assert [measure.what for measure in measures(found.groups)] == 2 * whats
+    found = collected({"a": two, "b": attrs.evolve(other, breaking={"pgd": both})}, tmp_path / "one")
+    assert "worst case" not in [measure.what for measure in measures(found.groups)]
 
 
 def eps_family(tmp_path: Path, *runs: Made) -> Family:

@@ -11,7 +11,7 @@ from rcframe.findings.folders import collect
 from rcframe.findings.tables import Table
 from rcframe.reporting.exhibits import slug
 from rcframe.reporting.page import page_of, upright
-from rcframe.reporting.section import Command, Exhibit, Picture, Section, Strip
+from rcframe.reporting.section import Command, Exhibit, Heat, HeatCell, HeatRow, Picture, Section, Strip
 from rcframe.reporting.sections import SECTIONS, sections
 from tests.reporting.runs_made import make_everything
 
@@ -106,13 +106,14 @@ def test_every_picture_has_words(everything: str) -> None:
 def test_texts_of_users_are_never_markup() -> None:
     table = Table(EVIL, (EVIL, "b"), ((EVIL, f"`{EVIL}`"),), (EVIL,))
     strips = (Strip(EVIL, (Picture("data:image/png;base64,", EVIL),)),)
+    heat = Heat(EVIL, (EVIL,), (HeatRow(EVIL, (HeatCell(1, 1.0, good=True),)),))
     section = Section(
         name="a",
         title=EVIL,
         says=(f"Of `{EVIL}`, {EVIL}",),
         tables=(table,),
         folded=(table,),
-        exhibits=(Exhibit(name="b", caption=EVIL, data=table, strips=strips),),
+        exhibits=(Exhibit(name="b", caption=EVIL, data=table, strips=strips, heat=heat),),
         warnings=(EVIL,),
         commands=(Command(EVIL, EVIL),),
     )
@@ -121,6 +122,16 @@ def test_texts_of_users_are_never_markup() -> None:
     assert "script" not in found.tags
     assert "\x1b" not in page
     assert found.text.count("<script>alert('\"&x')</script>\\x1b[31m") > 15
+
+
+def test_a_heat_table_shows_counts_with_shares_and_leaves_zeros_empty() -> None:
+    cells = (HeatCell(1234, 0.25, good=True), HeatCell(3702, 0.75, good=False), HeatCell(0, 0.0, good=False))
+    heat = Heat("class", ("a", "b", "a long name"), (HeatRow("a", cells),))
+    shown = Exhibit(name="b", caption="c", data=Table("t", ("a",), (("1",),)), heat=heat)
+    page = page_of("t", [Section(name="a", title="A", exhibits=(shown,))])
+    assert '<td class="good" style="--heat: 22%">1,234<small>25%</small></td>' in page
+    assert '<td class="bad" style="--heat: 39%">3,702<small>75%</small></td><td></td>' in page
+    assert '<table class="heat upright">' in page
 
 
 def test_what_stands_between_backticks_is_code() -> None:

@@ -122,7 +122,7 @@ def opened_at(page: Page, width: int) -> Page:
 
 def test_it_shows_every_section_and_picture(opened: Page) -> None:
     assert opened.title() == "Everything <&>"
-    assert opened.locator("section h2").count() == 11
+    assert opened.locator("section h2").count() == 13
     assert opened.locator("svg[role=img]").count() > 15
     broken = "() => [...document.images].filter(image => !image.complete || !image.naturalWidth).length"
     assert opened.evaluate(broken) == 0
@@ -147,6 +147,29 @@ def test_texts_in_drawings_are_large_enough(opened: Page, width: int) -> None:
     sizes: list[float] = opened_at(opened, width).evaluate(TEXT_SIZES)
     assert len(sizes) > 100
     assert min(sizes) >= LEAST_PIXELS
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_matrix_of_classes_is_seen_whole_and_its_counts_are_legible(opened: Page, width: int) -> None:
+    heat = opened_at(opened, width).locator("table.heat").first
+    assert heat.evaluate("table => table.parentElement.scrollWidth - table.parentElement.clientWidth") <= 0
+    small: list[float] = heat.evaluate(
+        "table => [...table.querySelectorAll('td.good, td small')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert len(small) > 4
+    assert min(small) >= LEAST_PIXELS
+    assert heat.locator("td").evaluate_all("cells => cells.every(cell => cell.scrollWidth <= cell.clientWidth)")
+
+
+def test_what_is_right_and_what_is_wrong_has_a_colour_of_its_own_that_grows_with_the_share(opened: Page) -> None:
+    colours: list[list[str]] = opened.locator("table.heat").first.evaluate(
+        "table => ['td.good', 'td.bad', 'td:empty'].map(kind => [...table.querySelectorAll(kind)]"
+        ".map(cell => getComputedStyle(cell).backgroundColor))"
+    )
+    kinds = [set(kind) for kind in colours]
+    assert all(kinds)
+    assert not kinds[0] & kinds[1]
+    assert not (kinds[0] | kinds[1]) & kinds[2]
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -32,3 +32,9 @@ def test_every_plugin_that_takes_part_is_named_and_no_other() -> None:
         used = versions_used(make_config({kind: name, "student_model": "mlp"}))
         assert {name for name in used if name.startswith("rcframe-")} == {plugin}
         assert used[plugin] == version(plugin)
+
+
+def test_what_works_inside_a_component_counts_too() -> None:
+    config = make_config({"student": "plain:attack=bim", "attack": "eot:attack=(foolbox:LinfPGD)"})
+    assert {"rcframe-attacks", "rcframe-foolbox"} <= set(versions_used(config))
+    assert "rcframe-foolbox" not in versions_used(make_config({"attack": "bim"}))

@@ -10,17 +10,33 @@ from rcframe.reporting.sections import (
     ablations,
     adversarial,
     claims,
+    classes,
     compression,
     curves,
     eps,
     provenance,
     radii,
     responses,
+    spent,
     spikes,
     summary,
 )
 
-SECTIONS = (summary, claims, eps, radii, compression, ablations, curves, responses, adversarial, spikes, provenance)
+SECTIONS = (
+    summary,
+    claims,
+    eps,
+    spent,
+    radii,
+    compression,
+    ablations,
+    classes,
+    curves,
+    responses,
+    adversarial,
+    spikes,
+    provenance,
+)
 
 
 def sections(collection: Collection) -> Iterator[Section]:

@@ -89,7 +89,6 @@ def _affordable(attacked: list[Attacked]) -> int:
 
 def _exhibit(group: Group, number: int, count: int) -> Exhibit:
     found = _attacked(group)
-    eps = group.first.settings.get("eps", "none")
     rows = [row for attacked in found for row in _rows(attacked)]
     heads = (
         "network",
@@ -103,10 +102,17 @@ def _exhibit(group: Group, number: int, count: int) -> Exhibit:
     )
     return Exhibit(
         name=f"adversarial-{number}",
-        caption=f"{group.name}, seed {group.seeds[0]}, eps {eps}.",
+        caption=f"{group.name}, seed {group.seeds[0]}, eps {_eps(group)}.",
         data=Table(f"Changes of pixels, of 255: {group.name}", heads, tuple(rows)),
         strips=tuple(_strip(attacked, min(count, attacked.count)) for attacked in found),
     )
+
+
+def _eps(group: Group) -> str:
+    """Return the largest radius of the run, at which pictures are kept."""
+    attacked = group.first.report.student.attacked.values()
+    protocol = next((measured.protocol for measured in attacked if measured.protocol), None)
+    return str(protocol.eps) if protocol else group.first.settings.get("eps", "none")
 
 
 def _strip(attacked: Attacked, count: int) -> Strip:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from rcframe.errors import listed
 from rcframe.findings.folders import Collection, Group
 from rcframe.findings.overview import flags_of
 from rcframe.findings.settings import MACHINE
@@ -11,6 +12,10 @@ from rcframe.findings.tables import NOTHING, Table
 from rcframe.reporting.section import Command, Section
 
 _ASIDE = (*MACHINE, "seed")
+_TRUST = (
+    "Each warning is a reason to distrust a figure, with the runs that it belongs to. What was measured for it, how "
+    "often it is wrong and what to do stands in `docs/trust.md` of rcframe."
+)
 
 
 def section(collection: Collection) -> Section:
@@ -26,6 +31,7 @@ def section(collection: Collection) -> Section:
     return Section(
         name="provenance",
         title="Provenance",
+        says=(_TRUST,) if any(flags_of(group) for group in groups) else (),
         tables=tuple(tables),
         folded=folded,
         warnings=tuple(_warnings(groups)),
@@ -84,10 +90,19 @@ def _warnings(groups: Sequence[Group]) -> Iterator[str]:
     named: dict[str, list[str]] = {}
     for group in groups:
         for flag in flags_of(group):
-            named.setdefault(flag, []).append(group.name)
+            named.setdefault(flag, []).append(_bearer(group, flag))
+    everywhere = [group.name for group in groups]
     for flag, names in named.items():
-        whose = "all configurations" if len(names) == len(groups) > 1 else "; ".join(names)
+        whose = "all configurations" if len(groups) > 1 and names == everywhere else "; ".join(names)
         yield f"{flag[:1].upper()}{flag[1:].rstrip('.')}. ({whose})"
+
+
+def _bearer(group: Group, flag: str) -> str:
+    """Name a group, and those of its seeds that carry a flag where others do not."""
+    seeds = [run.report.seed for run in group.runs if flag in run.report.flags]
+    if len(seeds) == len(group.runs):
+        return group.name
+    return f"{group.name}, seed{'s' * (len(seeds) > 1)} {listed(map(str, seeds))}"
 
 
 def _commands(collection: Collection) -> Iterator[Command]:

@@ -115,7 +115,8 @@ def _eps(groups: Sequence[Group]) -> dict[str, str]:
         for name, text in group.first.settings.items():
             if name.partition(".")[2] == "eps" and name.startswith(("teacher", "student")):
                 found[text] = "measured and trained" if found.get(text) == "measured" else found.get(text, "trained")
-    return {text: words for text, words in found.items() if text != "none"}
+    # Where a run has several radii, no single one is what it was measured at.
+    return {text: words for text, words in found.items() if text != "none" and not set(":,") & set(text)}
 
 
 def _across(radius: float) -> tuple[Point, ...]:

@@ -13,6 +13,8 @@ from rcframe.findings.overview import flags_of, overview, percent
 from rcframe.findings.statistics import Estimate
 from rcframe.reporting.section import Section
 from rcframe.session.evidence import About
+from rcframe.session.outcomes import WORST_CASE
+from rcframe.session.report import ModelReport
 
 _STUDENT = About("student", "clean")
 
@@ -43,7 +45,7 @@ def sentences(collection: Collection) -> Iterator[str]:
 def _of_one(group: Group) -> str:
     report = group.first.report
     student, teacher = estimate_of(group, _STUDENT), estimate_of(group, About("teacher", "clean"))
-    robust = [f"; {_robust(group, spec)}" for spec in list(report.student.attacked)[:1]]
+    robust = [f"; {_robust(group, what)}" for what in _hardest(report.student)]
     return (
         f"On {report.data}, a student trained by `{report.student.component}` with a teacher from "
         f"`{report.teacher.component}` gets {percent(student)}% of {report.student.clean.n:,} clean test images right "
@@ -51,11 +53,17 @@ def _of_one(group: Group) -> str:
     )
 
 
-def _robust(group: Group, spec: str) -> str:
-    found = estimate_of(group, About("student", spec))
-    measured = group.first.report.student.attacked[spec]
-    eps = f" at eps {measured.protocol.eps}" if measured.protocol else ""
-    return f"under `{spec}`{eps} the student keeps {percent(found)}%"
+def _hardest(student: ModelReport) -> list[str]:
+    """Name what stands for robustness, if anything was measured: the worst case, else the only attack."""
+    return [WORST_CASE] if student.worst_case else list(student.attacked)[:1]
+
+
+def _robust(group: Group, what: str) -> str:
+    found, attacks = estimate_of(group, About("student", what)), group.first.report.student.attacked
+    protocol = next(iter(attacks.values())).protocol
+    eps = f" at eps {protocol.eps}" if protocol else ""
+    under = f"the worst of {len(attacks)} attacks, image by image," if what == WORST_CASE else f"`{what}`"
+    return f"under {under}{eps} the student keeps {percent(found)}%"
 
 
 def _of_several(groups: Sequence[Group]) -> str:

@@ -15,7 +15,7 @@ from rcframe.reporting.sections.adversarial import section
 from rcframe.session.evidence import About, write_evidence
 from rcframe.session.layout import RunFiles
 from tests.findings.folders_made import make_run
-from tests.reporting.runs_made import PGD, column, measured, pictures, rich_evidence, sectioned
+from tests.reporting.runs_made import PGD, column, curved, make_rich, measured, pictures, rich_evidence, sectioned
 
 
 def attacked(folder: Path, right: list[bool] | None = None) -> Collection:
@@ -46,6 +46,12 @@ def test_each_picture_stands_above_its_attacked_self_and_the_magnified_differenc
     assert np.array_equal(pixels[:, :8], before)
     assert np.array_equal(pixels[:, 9:17], before + 20)
     assert (pixels[:, 18:] == 128 + 6 * 20).all()
+
+
+def test_pictures_of_a_curve_are_those_of_its_largest_eps(tmp_path: Path) -> None:
+    make_rich(tmp_path / "run", attrs.evolve(curved(), eps="0:51/255:0.05"))
+    (exhibit,) = sectioned(section(collect([tmp_path]))).exhibits
+    assert exhibit.caption.endswith("seed 0, eps 51/255.")
 
 
 def test_the_data_says_what_is_known_of_each_picture(tmp_path: Path) -> None:

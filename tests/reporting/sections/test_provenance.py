@@ -42,6 +42,25 @@ def test_warnings_say_whose_they_are(tmp_path: Path) -> None:
     )
 
 
+def test_warnings_say_which_seeds_they_belong_to_and_where_they_are_explained(tmp_path: Path) -> None:
+    flags = {0: ("odd",), 1: ("odd", "even"), 2: ("odd",), 3: ("even",)}
+    runs = {str(seed): Made(seed=seed, flags=said) for seed, said in flags.items()}
+    found = section(collected(runs, tmp_path))
+    (name,) = (group.name for group in collect([tmp_path]).groups)
+    assert found.warnings == (f"Odd. ({name}, seeds 0, 1, 2)", f"Even. ({name}, seeds 1, 3)")
+    assert any("docs/trust.md" in said for said in found.says)
+    assert section(collected({"a": Made()}, tmp_path / "clean")).says == ()
+
+
+def test_a_warning_that_only_some_seeds_of_every_configuration_carry_names_them(tmp_path: Path) -> None:
+    runs = {
+        f"{heat}-{seed}": Made(seed=seed, flags=("odd",) if seed else (), settings=student(temperature=heat))
+        for heat in (1, 2)
+        for seed in (0, 1)
+    }
+    assert section(collected(runs, tmp_path)).warnings == ("Odd. (kd:temperature=1, seed 1; kd:temperature=2, seed 1)",)
+
+
 def test_commands_of_the_matrix_and_of_each_run_can_be_copied(tmp_path: Path) -> None:
     found = section(collect([make_matrix(tmp_path / "m", [(row("a"), Made()), (row("a", 1), Made(seed=1))])]))
     assert [(command.words, command.text) for command in found.commands] == [

@@ -7,7 +7,7 @@ import attrs
 from rcframe.findings.folders import collect
 from rcframe.reporting.sections.summary import section, sentences
 from tests.findings.folders_made import Made, make_matrix, make_run, right, row
-from tests.reporting.runs_made import collected, make_reproduction, measured, student
+from tests.reporting.runs_made import collected, curved, make_reproduction, measured, student
 
 
 def test_one_run_is_told_with_its_most_important_numbers(tmp_path: Path) -> None:
@@ -17,6 +17,13 @@ def test_one_run_is_told_with_its_most_important_numbers(tmp_path: Path) -> None
     assert "the teacher gets 90.0 [76.9, 96.0]%" in told
     assert "under `pgd:steps=5` at eps 0.1 the student keeps 50.0 [35.2, 64.8]%" in told
     assert told.endswith("No figure carries a warning.")
+
+
+def test_of_several_attacks_the_worst_case_is_told(tmp_path: Path) -> None:
+    told = " ".join(sentences(collected({"a": curved()}, tmp_path)))
+    # 12 of 40 images withstand both attacks.
+    said = "under the worst of 2 attacks, image by image, at eps 51/255 the student keeps 30.0 [18.1, 45.4]%"
+    assert said in told
 
 
 def test_several_are_told_with_what_differs_and_their_extremes(tmp_path: Path) -> None:
