@@ -87,6 +87,8 @@ def _figures(model: ModelReport) -> Iterator[tuple[str, float]]:
     yield "clean", model.clean.accuracy
     for spec, measured in model.attacked.items():
         yield f"attacked/{spec}", measured.accuracy
+    if model.worst_case:
+        yield "worst_case", model.worst_case.accuracy
     for spec, measured in model.certified.items():
         yield f"certified/{spec}", measured.accuracy
     yield "parameters", float(model.size.parameters)

@@ -6,6 +6,7 @@ import sys
 import weakref
 from collections.abc import Mapping
 
+import attrs
 import pytest
 
 import rcframe
@@ -181,3 +182,8 @@ def test_a_plugin_can_be_loaded_without_torch() -> None:
     code = f"from rcframe import {names}; import sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert rcframe.Recorders is Recorders
+
+
+def test_the_worst_case_is_a_figure_too(report: Report) -> None:
+    student = attrs.evolve(report.student, worst_case=Measurement(Accuracy(1, 4)))
+    assert figures_of(attrs.evolve(report, student=student))["student/worst_case"] == 0.25
