@@ -71,8 +71,9 @@ class Averaged(Oracle):
 class Transfer(WrappingAttack):
     """Any attack crafted on another network: what an attacker can do who never asks the attacked one.
 
-    Papernot, McDaniel, Goodfellow: "Transferability in Machine Learning" (2016). The source is a twin (the attacked
-    network trained once more with another seed), the teacher or student of the run, or a network from elsewhere.
+    Papernot, McDaniel, Goodfellow: "Transferability in Machine Learning" (2016). The source is a twin (everything of
+    the run trained once more with another seed: the teacher meets that teacher, the student that student), the teacher
+    or student of the run, or a network from elsewhere.
     """
 
     attack: str = option(default="pgd", help="The attack inside; in parentheses if it has commas.", positional=True)
