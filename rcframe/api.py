@@ -236,9 +236,11 @@ class Attack(Component):
 
         They are crafted on `source` where that is given: a transfer attack.
         """
-        from rcframe.evaluation.crafting import attack_batch
+        from rcframe.evaluation.crafting import attack_batch, check_model
         from rcframe.evaluation.threat import make_threat
 
+        for network in filter(None, (model, source)):
+            check_model(network, x, y)
         if self.surrogate is not None and source is None:
             raise RequestError(
                 f"`{type(self).__name__}` is crafted on another network, which only a run has: pass yours as `source=`."

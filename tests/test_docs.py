@@ -46,6 +46,11 @@ def test_what_looks_like_a_public_name_is_one(name: str) -> None:
         "compare",
         "default",
         "help",
+        "early_stop",
+        "self",
+        "True",
+        "False",
+        "None",
     }
     words |= {"rcframe", "parametrize_checks", "__attrs_post_init__"}
     shown = {flag.name for flag in Access} | {hook for hook in vars(hookspecs) if hook.startswith("rcframe_")}

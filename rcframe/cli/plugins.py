@@ -90,7 +90,7 @@ def info(kind: str, name: str) -> None:
     console = Console(highlight=False, emoji=False)
     console.print(f"[bold]{kind} {choice.name}[/] from {found.distribution} {found.version}")
     console.print(escape(inspect.cleandoc(cls.__doc__ or found.spec.summary)))
-    for line in _needs(cls):
+    for line in _needs(cls, choice.name):
         console.print(line)
     table = Table(title="Options")
     for heading in ("option", "default", "allowed", "meaning"):
@@ -103,10 +103,10 @@ def info(kind: str, name: str) -> None:
         console.print(f"Set them as in `{choice.name}:{first}=...`, by keyword in Python, or in a run.toml table.")
 
 
-def _needs(cls: type[Component]) -> list[str]:
+def _needs(cls: type[Component], name: str) -> list[str]:
     """Say what a component asks of the teacher, the data, or the threat."""
     from rcframe.access import describe_access
-    from rcframe.api import Attack, Certifier, Data, StudentStrategy
+    from rcframe.api import Attack, Certifier, Data, DataSource, StudentStrategy
     from rcframe.wrapping import WrappingAttack
 
     lines = []
@@ -120,4 +120,6 @@ def _needs(cls: type[Component]) -> list[str]:
     elif issubclass(cls, Certifier):
         usable = "can" if cls.differentiable else "cannot"
         lines = [f"Norms: {', '.join(cls.norms)}.", f"Its bounds {usable} be trained on."]
+    elif issubclass(cls, DataSource):
+        lines = [f"Classes, images and customary eps: rcframe data show {name}."]
     return lines

@@ -62,8 +62,15 @@ _WITH_RESUME = ("config", "resume", "despite_changes", "no_cache", "style", "qui
 @click.option("--neuron", type=ComponentType("neuron"), help="Spiking neurons instead of the student's ReLUs.")
 @click.option("--access", help="What the teacher's owner grants: none, hard, soft, logit (default), grey or white.")
 @click.option("--budget", type=int, help="Most images the student may send to the teacher.")
-@click.option("--attack", multiple=True, type=ComponentType("attack"), help="Attack on teacher and student; give several to get their worst case.")
-@click.option("--certifier", multiple=True, type=ComponentType("certifier"), help="Certifier of both; may be given several times.")
+@click.option(
+    "--attack",
+    multiple=True,
+    type=ComponentType("attack"),
+    help="Attack on teacher and student; give several to get their worst case.",
+)
+@click.option(
+    "--certifier", multiple=True, type=ComponentType("certifier"), help="Certifier of both; may be given several times."
+)
 @click.option(
     "--eps",
     help="Radius of attacks and certificates in pixels, such as 8/255 (default: the data set's). Several make a curve: "

@@ -72,9 +72,30 @@ def attack_batch(
         except (IndexError, RuntimeError) as error:
             if not out_of_memory(error):
                 _check_classes(y, asked(x).shape[1])
+                _check_gradient(asked, x, attack)
             raise
     proposed = _proposed(proposal, x, _name(attack)).to(x.dtype)
     return _contained(proposed, x, threat, attack, faults if faults is not None else Faults())
+
+
+def check_model(model: object, x: Tensor, y: Tensor) -> None:
+    """Refuse what is no network, cannot read the images `x` (B, C, H, W), or has no output for a label in `y` (B,)."""
+    if not isinstance(model, nn.Module):
+        raise RequestError(f"The model to attack is a {type(model).__name__}, but it must be an `nn.Module`.")
+    _checked(x, y, "The images to attack")
+    if not len(x):
+        return
+    try:
+        with evaluating(model), torch.no_grad():
+            classes = model(x[:1]).shape[1]
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise RequestError(
+            f"The model cannot read images {tuple(x.shape[1:])} (channels, height, width), or does not return logits: "
+            f"its forward pass failed with {type(error).__name__}: {error}."
+        ) from error
+    _check_classes(y, classes)
 
 
 def _proposed(proposal: object, x: Tensor, attack: str) -> Tensor:
@@ -83,6 +104,8 @@ def _proposed(proposal: object, x: Tensor, attack: str) -> Tensor:
         raise RunFailed(
             f"`{attack}` returned a {type(proposal).__name__} from `craft`; expected images {tuple(x.shape)}."
         )
+    if proposal.is_complex() or proposal.layout is not torch.strided:
+        raise RunFailed(f"`{attack}` returned a tensor of {proposal.dtype} ({proposal.layout}); expected plain images.")
     if proposal.shape != x.shape:
         raise RunFailed(f"`{attack}` returned images {tuple(proposal.shape)}; expected {tuple(x.shape)}.")
     return proposal.detach()
@@ -93,8 +116,12 @@ def _contained(proposed: Tensor, x: Tensor, threat: Threat, attack: Attack, faul
     finite = proposed.isfinite().flatten(1).all(dim=1)
     proposed = torch.where(finite.view(-1, *[1] * (x.dim() - 1)), proposed, x)
     faults.broken += int((~finite).sum())
-    if not attack.nearest:
-        faults.outside += int((threat.distance(proposed, x) > (1 + _ROUNDING) * threat.eps).sum())
+    outside = threat.distance(proposed, x) > (1 + _ROUNDING) * threat.eps
+    if attack.nearest:
+        # What it found is too far away; the same moved back is nothing that it found.
+        proposed = torch.where(outside.view(-1, *[1] * (x.dim() - 1)), x, proposed)
+    else:
+        faults.outside += int(outside.sum())
     return threat.project(proposed, x)
 
 
@@ -133,6 +160,14 @@ def _checked(x: Tensor, y: Tensor, what: str) -> tuple[Tensor, Tensor]:
 def _check_classes(y: Tensor, classes: int) -> None:
     if len(y) and int(y.max()) >= classes:
         raise RequestError(f"There is a label {int(y.max())}, but the model has {classes} classes, counted from 0.")
+
+
+def _check_gradient(model: nn.Module, x: Tensor, attack: Attack) -> None:
+    if Access.INPUT_GRAD in attack.access and not model(x.requires_grad_(True)).requires_grad:
+        raise RequestError(
+            f"`{_name(attack)}` finds no gradient from the model's outputs back to the image: use an attack that needs "
+            f"none, or replace the layer that stops it (`detach`, or `no_grad`)."
+        )
 
 
 def _name(component: object) -> str:

@@ -14,7 +14,7 @@ from rcframe.errors import listed
 from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.trust.chance import MAY_MISS, Lead, Survivors, speaks_against
-from rcframe.evaluation.trust.flag import Flag, Kind
+from rcframe.evaluation.trust.flag import MISLED, STUCK, Flag, Kind
 from rcframe.evaluation.trust.sorts import BY_GRADIENT, Sort, sort_of
 
 _FEW = 100
@@ -43,7 +43,8 @@ class Findings:
 def trust_flags(role: str, findings: Findings, attacks: Mapping[str, Attack] | None = None) -> Iterator[Flag]:
     """Yield a sentence for everything that cannot be right, or cannot carry a conclusion.
 
-    `attacks` are those of the findings, by spec string: what they rest on decides which may find more.
+    `attacks` are those of the findings, by spec string: what they rest on decides which may find more. Without them,
+    no attack is held against another.
     """
     if role == "student":
         yield from _too_little(findings)
@@ -124,13 +125,12 @@ def _outdone(role: str, findings: Findings, attacks: Mapping[str, Attack]) -> It
             case Sort.NOISE:
                 yield from _beyond(role, findings, spec, gradient, Kind.NOISE, "chance finds more than they do")
             case Sort.SINGLE_STEP:
-                what = "they got stuck where one step goes on; give them other steps, or a random start"
-                yield from _beyond(role, findings, spec, iterated, Kind.SINGLE_STEP, what)
+                yield from _beyond(role, findings, spec, iterated, Kind.SINGLE_STEP, STUCK)
             case Sort.GRADIENT_FREE:
-                what = "the gradients mislead them; believe the worst case over all attacks"
+                what = f"{MISLED}; give them more, and believe the worst case over all attacks"
                 yield from _beyond(role, findings, spec, iterated, Kind.GRADIENT_FREE, what)
             case Sort.TRANSFER:
-                what = "knowing the network should help; its gradients mislead them, or they take too few steps"
+                what = f"knowing the network should help; {MISLED}"
                 yield from _beyond(role, findings, spec, iterated, Kind.TRANSFER, what)
 
 

@@ -156,7 +156,9 @@ class ModelOracle(Oracle):
             logits: Tensor = self.__module(x)
         if first and Access.LOGITS in self.access:
             check_logits(logits)
-        return Answer(self.access, _strongest(self.access, logits), dict(features))
+        # A model may answer in another precision than it is asked in, which those who ask need not expect.
+        wide = logits.dtype == torch.float64 and x.dtype != torch.float64
+        return Answer(self.access, _strongest(self.access, logits.to(x.dtype) if wide else logits), dict(features))
 
     def _count(self, images: int, gradient: bool) -> None:
         if self.budget is not None and self.queries.images + images > self.budget:

@@ -27,7 +27,7 @@ from rcframe.choice import Choice
 from rcframe.data.images import Dataset
 from rcframe.errors import RequestError
 from rcframe.evaluation.threat import make_threat
-from rcframe.networks.modes import evaluating
+from rcframe.networks.modes import evaluating, parameters_fixed
 from rcframe.registry import registry
 from rcframe.session.config import DEFAULT_MODEL, RunConfig
 from rcframe.session.inner_attacks import check_inner_attacks, inner_attacks
@@ -143,6 +143,11 @@ def check_settings(config: RunConfig, parts: Parts) -> None:
             f"Certified radii of {config.radii} images are asked for, but there is no certifier: name one, for example "
             f"--certifier convex, or leave out --radii."
         )
+    if config.curve and not config.attacks and not config.certifiers:
+        raise RequestError(
+            f"--eps {config.curve_typed} asks for a curve, but has nothing to measure: name an --attack or a "
+            f"--certifier, or leave out --eps."
+        )
 
 
 def _check_access(config: RunConfig, parts: Parts) -> None:
@@ -216,7 +221,7 @@ def _gradient_gap(attack: Attack, network: nn.Module, run: Run) -> str | None:
     """Say that an attack needs gradients which the network does not pass on, or None."""
     if Access.INPUT_GRAD not in attack.access:
         return None
-    with evaluating(network), torch.enable_grad():
+    with evaluating(network), parameters_fixed(network), torch.enable_grad():
         logits = network(run.example.requires_grad_(True))
     return None if logits.requires_grad else "no gradient leads from its outputs back to the image"
 

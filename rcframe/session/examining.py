@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 from torch import nn
 
+from rcframe.api import Attack
 from rcframe.errors import listed
 from rcframe.evaluation.evaluate import spread
 from rcframe.evaluation.flags import difference_flags, trust_flags
 from rcframe.evaluation.trust.examine import Examination
-from rcframe.evaluation.trust.flag import Flag
+from rcframe.evaluation.trust.flag import UNSETTLED, Flag
 from rcframe.evaluation.trust.suspect import Suspect
 from rcframe.session.keeping import RunKeeper, measuring_parts, method_parts, weights_parts
 from rcframe.session.outcomes import Outcomes
@@ -47,15 +48,20 @@ class Examiner:
     def flags(self, teacher: Examined, student: Examined) -> Iterator[str]:
         """Yield a sentence for every reason to distrust a figure."""
         for one, other in ((teacher, student), (student, teacher)):
-            attacks = dict(zip(map(str, self.session.config.attacks), self.session.parts.attacks, strict=True))
-            yield from trust_flags(one.role, one.outcomes.findings(), attacks)
-            if attacks:
-                yield from self._examined(one, other)
+            attacks = self._attacks(one.role)
+            found = self._examined(one, other, attacks) if attacks else ()
+            unsettled = any(flag.kind in UNSETTLED for flag in found)
+            yield from trust_flags(one.role, one.outcomes.findings(), {} if unsettled else attacks)
+            yield from found
         yield from difference_flags(teacher.outcomes.findings(), student.outcomes.findings())
         if mixed := self.store.log.mixed:
             yield f"the run went on after changes of {listed(mixed)}: it cannot be repeated exactly"
 
-    def _examined(self, one: Examined, other: Examined) -> Sequence[Flag]:
+    def _attacks(self, role: Role) -> dict[str, Attack]:
+        chosen = zip(self.session.config.attacks, self.session.parts.attacks, strict=True)
+        return {str(choice): self.surrogates.met(attack, role) for choice, attack in chosen}
+
+    def _examined(self, one: Examined, other: Examined, attacks: Mapping[str, Attack]) -> Sequence[Flag]:
         session, test = self.session, self.session.dataset.test
         suspect = Suspect(
             role=one.role,
@@ -63,7 +69,7 @@ class Examiner:
             other_role=other.role,
             other=other.module,
             findings=one.outcomes.findings(),
-            attacks=dict(zip(map(str, session.config.attacks), session.parts.attacks, strict=True)),
+            attacks=attacks,
             threat=session.threat,
             images=test.subset(spread(test, session.measured)),
             device=session.compute.device,

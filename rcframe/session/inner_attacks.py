@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from rcframe.api import Attack, Component, Data
+from rcframe.api import Attack, Component, Data, Norm
 from rcframe.choice import Choice
 from rcframe.errors import RequestError
+from rcframe.options import Number, to_text
 from rcframe.training.settings import Training, unattackable
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ class TrainedOn:
     trained: Component
     name: str
     attack: Attack
+    #: Its radius in pixels, the customary one of the data set if None.
+    eps: float | None
+    norm: Norm
 
     def __str__(self) -> str:
         return f"Option `attack` of {self.trained.kind} `{self.name}`"
@@ -33,6 +37,21 @@ def check_inner_attacks(config: RunConfig, parts: Parts) -> None:
     """Refuse methods that would have to be trained on what no attack can make."""
     for _ in inner_attacks(config, parts):
         pass
+
+
+def unlike_measured(config: RunConfig, parts: Parts, customary: Number) -> Iterator[str]:
+    """Yield a sentence for every method that is trained at a radius at which the run measures nothing."""
+    if config.eps is None or not (config.attacks or config.certifiers):
+        return
+    for inner in inner_attacks(config, parts):
+        eps = customary if inner.eps is None else inner.eps
+        if inner.norm != config.norm or eps not in (config.curve or (config.eps,)):
+            kind = inner.trained.kind.capitalize()
+            yield (
+                f"{kind} `{inner.name}` is trained on images attacked in {inner.norm} at {to_text(eps)}, but measured "
+                f"in {config.norm} at {config.curve_typed or config.eps}. Its option attack_eps sets the former, --eps "
+                f"the latter."
+            )
 
 
 def inner_attacks(config: RunConfig, parts: Parts) -> Iterator[TrainedOn]:
@@ -51,4 +70,4 @@ def inner_attacks(config: RunConfig, parts: Parts) -> Iterator[TrainedOn]:
         except RequestError as error:
             raise RequestError(f"In the option `attack` of {method.kind} `{choice.name}`: {error}") from error
         if attack is not None:
-            yield TrainedOn(method, choice.name, attack)
+            yield TrainedOn(method, choice.name, attack, method.attack_eps, method.attack_norm)

@@ -63,7 +63,9 @@ class Judge:
         method = method_parts(choice, attack, threat, source)
         album = Album.empty(evaluator.count, self.session.dataset.info.shape)
         tally = self._tally(evaluator, spec, stream, method, album)
-        found = Outcome.of(evaluator.attacked(self.module, attack, threat, tally, source), tally)
+        right = evaluator.attacked(self.module, attack, threat, tally, source).cpu()
+        # A network that answers at random may have got right what it now gets wrong, and the other way round.
+        found = Outcome.of(right & clean.right, tally)
         if not self._rungs:
             return found
         way = Way.KNOWN if attack.nearest else Way.SEARCH if attack.iterated else Way.ASCENT

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.radii import Radii
+from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.networks.size import Size
 from rcframe.networks.surgery import PruningReport
 from rcframe.session.measurement import (
@@ -96,6 +97,7 @@ class Report:
             "device": self.device,
             "versions": dict(self.versions),
             "flags": list(self.flags),
+            **_kinds(self.flags),
             "queries": attrs.asdict(self.queries),
             "teacher": self.teacher.as_json(),
             "student": self.student.as_json(),
@@ -117,8 +119,24 @@ def report_of(found: Json) -> Report:
         teacher=_model(found["teacher"]),
         student=_model(found["student"]),
         queries=Queries(**found["queries"]),
-        flags=tuple(found["flags"]),
+        flags=_flags(found),
         **{name: found[name] for name in ("command", "data", "access", "seed", "seconds", "device", "versions")},
+    )
+
+
+def _kinds(flags: Sequence[str]) -> dict[str, object]:
+    """Return the kinds of flags beside their sentences, which were alone in older reports."""
+    kinds = [str(flag.kind) if isinstance(flag, Flag) else None for flag in flags]
+    return {"flag_kinds": kinds} if any(kinds) else {}
+
+
+def _flags(found: Json) -> tuple[str, ...]:
+    sentences = found["flags"]
+    kinds = found.get("flag_kinds", [None] * len(sentences))
+    # A later version may know more kinds.
+    return tuple(
+        Flag(Kind(kind), sentence) if kind in list(Kind) else sentence
+        for sentence, kind in zip(sentences, kinds, strict=True)
     )
 
 

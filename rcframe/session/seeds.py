@@ -13,7 +13,7 @@ import attrs
 from rcframe.session.report import FORMAT, Measurement, ModelReport, Report
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Group
 
 
 @attrs.frozen
@@ -82,10 +82,10 @@ class SeedsReport:
         """Return the text of `report.json`."""
         return json.dumps(self.as_json(), indent=2) + "\n"
 
-    def __rich__(self) -> Table:
-        from rcframe.session.tables import seeds_table
+    def __rich__(self) -> Group:
+        from rcframe.session.tables import seeds_tables
 
-        return seeds_table(self)
+        return seeds_tables(self)
 
 
 def _spreads(models: Sequence[ModelReport]) -> dict[str, Spread]:

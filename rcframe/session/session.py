@@ -20,6 +20,7 @@ from rcframe.session.assemble import Assembly, Parts, Refusal, assemble, build_p
 from rcframe.session.config import RunConfig, label
 from rcframe.session.devices import determinism, make_compute, nondeterministic_operation, resolve_threads, threads
 from rcframe.session.folder import RunFolder
+from rcframe.session.inner_attacks import unlike_measured
 from rcframe.session.journal import Journal
 from rcframe.session.measure import measure
 from rcframe.session.report import Report
@@ -166,6 +167,8 @@ class _Course:
     def follow(self) -> Report:
         session, store = self.session, self.store
         training = Monitors([self.monitor, self.tracking]) if self.tracking else self.monitor
+        for sentence in unlike_measured(session.config, session.parts, session.dataset.info.eps):
+            self.monitor.said(sentence)
         teacher = train_teacher(session, store, training)
         if self.folder:
             self.folder.save_teacher(teacher, architecture_of(session, "teacher"))

@@ -43,7 +43,9 @@ class Surrogate:
             fix = f"`{kind}:PATH`" if found.brought else f"`{kind}` alone"
             raise RequestError(f"Cannot craft a transfer attack on `{text}`: write {fix}.")
         if kind == "twin" and argument and not argument.isdecimal():
-            raise RequestError(f"The seed of a twin is `{argument}`, but it must be a whole number, as in `twin:7`.")
+            raise RequestError(
+                f"The seed of a twin is `{argument}`, but it must be a whole number of 0 or more, as in `twin:7`."
+            )
         return found
 
     @property

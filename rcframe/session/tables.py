@@ -2,136 +2,165 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
-from rich.console import Group
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from rcframe.evaluation.radii import Radii
+from rcframe.evaluation.trust.flag import Flag
 from rcframe.options import to_text
+from rcframe.session.curve_tables import curves_of
 from rcframe.session.report import Measurement, ModelReport, Report
 from rcframe.session.seeds import SeedsReport, Spread
 
-#: More rows than these do not fit on a screen.
-_MOST_POINTS = 25
+#: Columns of characters that lines and blanks of a table of three columns take.
+_BORDERS = 10
+#: What the names of the rows keep in a narrow terminal, where figures are broken after all.
+_LEAST_FOR_NAMES = 12
+#: Options whose value is one of these change nothing.
+_NOTHING = ("none", "")
 
 
 def report_tables(report: Report) -> Group:
-    """Put teacher and student side by side, and below that the curves, if there are any."""
-    curves = curves_table(report)
-    return Group(report_table(report), *([curves] if curves else []))
+    """Put teacher and student side by side, and below that the curves and what speaks against a figure."""
+    flags = [_beware(flag, ()) for flag in report.flags]
+    return _whole(_Figures.of(report), _notes(report), [report], flags)
 
 
-def report_table(report: Report) -> Table:
-    """Put teacher and student side by side: clean, each attack, each certifier, size."""
-    teacher, student = report.teacher, report.student
-    # As `Text`, so that brackets in a user's names are not read as markup.
-    table = Table(title=Text(f"{report.data}, seed {report.seed}, {report.seconds:.0f} s on {report.device}"))
-    table.caption = Text(_caption(report))
-    table.add_column("")
-    table.add_column(Text(f"teacher: {teacher.component}"), justify="right")
-    table.add_column(Text(f"student: {student.component}"), justify="right")
-
-    def row(*cells: str) -> None:
-        table.add_row(*map(Text, cells))
-
-    row("model", _network(teacher), _network(student))
-    table.add_section()
-    row("clean", _percent(teacher.clean), _percent(student.clean))
-    for spec, measured in teacher.attacked.items():
-        row(_named(spec, measured), _percent(measured), _percent(student.attacked[spec]))
-    if teacher.worst_case and student.worst_case:
-        row("worst case of these", _percent(teacher.worst_case), _percent(student.worst_case))
-    for spec, measured in teacher.certified.items():
-        row("certified by " + _named(spec, measured), _percent(measured), _percent(student.certified[spec]))
-    for spec, radii in teacher.radii.items():
-        row(f"radius certified by {spec}, mean (median)", _radius(radii), _radius(student.radii[spec]))
-    table.add_section()
-    row("parameters", f"{teacher.size.parameters:,}", f"{student.size.parameters:,}")
-    row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
-    row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
-    return table
+def seeds_tables(report: SeedsReport) -> Group:
+    """Put the means over seeds of teacher and student side by side, and below that the mean curves."""
+    flags: dict[str, list[int]] = {}
+    for run in report.runs:
+        for flag in run.flags:
+            flags.setdefault(flag, []).append(run.seed)
+    bewares = [_beware(flag, seeds) for flag, seeds in flags.items()]
+    return _whole(_Figures.over_seeds(report), _seeds_notes(report), report.runs, bewares)
 
 
-def curves_table(report: Report) -> Table | None:
-    """Return the accuracy at each radius of a run, teacher and student in one cell; None without curves."""
-    pairs = list(_curves(report))
-    if not pairs:
-        return None
-    points = len(pairs[0].teacher.curve)
-    rows = evenly_with_ends(points, _MOST_POINTS)
-    table = Table(title=Text("Accuracy against eps: teacher | student"))
-    thinned = f"{len(rows)} of {points} radii are shown; all are in the report. " if len(rows) < points else ""
-    table.caption = Text(f"{thinned}An image that is broken at one eps counts as broken at every larger one.")
-    table.add_column("eps", justify="right")
-    for pair in pairs:
-        table.add_column(Text(pair.what), justify="right")
-    for row in rows:
-        cells = [f"{_point(pair.teacher, row)} | {_point(pair.student, row)}" for pair in pairs]
-        table.add_row(*map(Text, [str(pairs[0].teacher.curve[row].eps), *cells]))
-    return table
+def _whole(figures: _Figures, notes: Iterable[str], runs: Sequence[Report], bewares: Sequence[str]) -> Group:
+    parts: list[RenderableType] = [figures, Text("\n".join(notes), overflow="fold")]
+    if curves := curves_of(runs):
+        parts += ["", curves]
+    if bewares:
+        parts += ["", _listed(bewares), Text("docs/trust.md says what to do about each.")]
+    return Group(*parts)
+
+
+def _listed(lines: Iterable[str]) -> Table:
+    listed = Table.grid(padding=(0, 1, 0, 0))
+    listed.add_column()
+    listed.add_column(overflow="fold")
+    for line in lines:
+        listed.add_row("*", Text(line))
+    return listed
+
+
+def _beware(flag: str, seeds: Sequence[int]) -> str:
+    """Name the kind of a flag, which one that was read from a file no longer knows, and the seeds that raised it."""
+    kind = [str(flag.kind)] if isinstance(flag, Flag) else []
+    raised = [f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}"] if seeds else []
+    about = ", ".join(kind + raised)
+    return f"Beware ({about}): {flag}" if about else f"Beware: {flag}"
 
 
 @attrs.frozen
-class _Pair:
-    """The same measurement of teacher and student."""
+class _Row:
+    """What is known of teacher and student."""
 
     what: str
-    teacher: Measurement
-    student: Measurement
+    teacher: str
+    student: str
 
 
-def _curves(report: Report) -> Iterator[_Pair]:
+@attrs.frozen
+class _Figures:
+    """Teacher and student side by side: names are folded where the terminal is narrow, figures are not."""
+
+    title: str
+    teacher: str
+    student: str
+    networks: _Row
+    #: A line is drawn between these.
+    sections: tuple[tuple[_Row, ...], ...]
+
+    @classmethod
+    def of(cls, report: Report) -> _Figures:
+        """Clean, each attack, each certifier, size."""
+        sections = tuple(_accuracies(report)), tuple(_sizes(report.teacher, report.student))
+        return cls._headed(
+            report, f"{report.data}, seed {report.seed}, {report.seconds:.0f} s on {report.device}", sections
+        )
+
+    @classmethod
+    def over_seeds(cls, report: SeedsReport) -> _Figures:
+        """Return means, spreads and intervals of the same accuracies."""
+        labels = [label for label, _ in _labelled(report.runs[0].teacher)]
+        teacher, student = report.teacher(), report.student()
+        rows = (
+            _Row(label, _spread(teacher[what]), _spread(student[what]))
+            for label, what in zip(labels, teacher, strict=True)
+        )
+        first, seeds = report.runs[0], report.seeds
+        title = f"{first.data}, seeds {seeds[0]} to {seeds[-1]}, on {first.device}"
+        return cls._headed(first, title, (tuple(rows),))
+
+    @classmethod
+    def _headed(cls, report: Report, title: str, sections: tuple[tuple[_Row, ...], ...]) -> _Figures:
+        teacher, student = report.teacher, report.student
+        networks = _Row("model", _network(teacher), _network(student))
+        heads = f"teacher: {teacher.component}", f"student: {student.component}"
+        return cls(title, *heads, networks, sections)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Draw the table."""
+        # As `Text`, so that brackets in a user's names are not read as markup.
+        yield Text(self.title, style="italic")
+        table = Table()
+        names, teacher, student = self._widths(options.max_width)
+        table.add_column("", overflow="fold", width=names)
+        table.add_column(Text(self.teacher), justify="right", overflow="fold", width=teacher)
+        table.add_column(Text(self.student), justify="right", overflow="fold", width=student)
+        for section in ((self.networks,), *self.sections):
+            for row in section:
+                table.add_row(Text(row.what), Text(row.teacher), Text(row.student))
+            table.add_section()
+        yield table
+
+    def _widths(self, width: int) -> tuple[int, int, int]:
+        """Return how wide names, teacher and student are, so that no figure is broken if that can be helped."""
+        rows = [row for section in self.sections for row in section]
+        room = width - _BORDERS
+        names = max(cell_len(row.what) for row in (self.networks, *rows))
+        teacher = max(map(cell_len, (self.teacher, self.networks.teacher, *(row.teacher for row in rows))))
+        student = max(map(cell_len, (self.student, self.networks.student, *(row.student for row in rows))))
+        if names + teacher + student <= room:
+            return names, teacher, student
+        figure = max(max(cell_len(row.teacher), cell_len(row.student)) for row in rows)
+        each = max(1, min(max(figure, (room - names) // 2), (room - _LEAST_FOR_NAMES) // 2))
+        return max(1, room - 2 * each), each, each
+
+
+def _accuracies(report: Report) -> Iterator[_Row]:
     teacher, student = report.teacher, report.student
-    for spec, measured in teacher.attacked.items():
-        if measured.curve:
-            yield _Pair(spec, measured, student.attacked[spec])
-    if teacher.worst_case and student.worst_case and teacher.worst_case.curve:
-        yield _Pair("worst case", teacher.worst_case, student.worst_case)
-    for spec, measured in teacher.certified.items():
-        if measured.curve:
-            yield _Pair(f"certified by {spec}", measured, student.certified[spec])
+    for (what, one), (_, other) in zip(_labelled(teacher), _labelled(student), strict=True):
+        yield _Row(what, _percent(one), _percent(other))
+    for spec, radii in teacher.radii.items():
+        yield _Row(f"radius certified by {spec}, mean (median)", _radius(radii), _radius(student.radii[spec]))
 
 
-def evenly_with_ends(count: int, most: int) -> list[int]:
-    """Return at most `most` of the places from 0 to `count`, evenly, with the first and the last."""
-    if count <= most:
-        return list(range(count))
-    return [round(place * (count - 1) / (most - 1)) for place in range(most)]
-
-
-def _point(measured: Measurement, row: int) -> str:
-    return f"{100 * measured.curve[row].result.value:.1f}"
-
-
-def seeds_table(report: SeedsReport) -> Table:
-    """Put the means over seeds of teacher and student side by side."""
-    first, seeds = report.runs[0], report.seeds
-    table = Table(title=Text(f"{first.data}, seeds {seeds[0]} to {seeds[-1]}, on {first.device}"))
-    table.add_column("")
-    table.add_column(Text(f"teacher: {first.teacher.component}"), justify="right")
-    table.add_column(Text(f"student: {first.student.component}"), justify="right")
-    teacher, student = report.teacher(), report.student()
-    for what, spread in teacher.items():
-        table.add_row(Text(what), Text(_spread(spread)), Text(_spread(student[what])))
-    lines = [
-        f"Accuracy in percent: mean over {len(seeds)} seeds, standard deviation of a run, 95% interval of the mean.",
-        f"Each run measured n = {first.student.clean.n} images.",
-    ]
-    flags = [f"Beware (seed {run.seed}): {flag}" for run in report.runs for flag in run.flags]
-    table.caption = Text("\n".join([*lines, *(f"{spec}: {_settings(m)}" for spec, m in _robust(first)), *flags]))
-    return table
-
-
-def _spread(spread: Spread) -> str:
-    low, high = spread.interval
-    return f"{spread.mean:.1%} ± {spread.deviation:.1%} [{low:.1%}, {high:.1%}]".replace("%", "")
-
-
-def _network(model: ModelReport) -> str:
-    return ", ".join(filter(None, [model.model, model.neuron, *model.pruners]))
+def _labelled(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
+    """Yield what was measured as people read it, in the order of the figures over seeds."""
+    yield "clean", model.clean
+    for spec, measured in model.attacked.items():
+        yield _named(spec, measured), measured
+    if model.worst_case:
+        yield "worst case of these", model.worst_case
+    for spec, measured in model.certified.items():
+        yield f"certified by {_named(spec, measured)}", measured
 
 
 def _named(spec: str, measured: Measurement) -> str:
@@ -139,20 +168,45 @@ def _named(spec: str, measured: Measurement) -> str:
     return f"{spec} ({protocol.norm}, eps {protocol.eps})" if protocol else spec
 
 
+def _sizes(teacher: ModelReport, student: ModelReport) -> Iterator[_Row]:
+    yield _Row("parameters", f"{teacher.size.parameters:,}", f"{student.size.parameters:,}")
+    yield _Row("of them non-zero", f"{teacher.size.nonzero:,}", f"{student.size.nonzero:,}")
+    yield _Row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
+
+
+def _network(model: ModelReport) -> str:
+    return ", ".join(filter(None, [model.model, model.neuron, *model.pruners]))
+
+
 def _percent(measured: Measurement) -> str:
     return f"{measured.accuracy:.1%} [{measured.low:.1%}, {measured.high:.1%}]".replace("%", "")
+
+
+def _spread(spread: Spread) -> str:
+    # Student's t knows nothing of 0 and 100, beyond which no accuracy lies.
+    low, high = (min(max(end, 0.0), 1.0) for end in spread.interval)
+    return f"{spread.mean:.1%} ± {spread.deviation:.1%} [{low:.1%}, {high:.1%}]".replace("%", "")
 
 
 def _radius(radii: Radii) -> str:
     return f"{radii.mean:.3g} ({radii.median:.3g}), n = {radii.n}"
 
 
-def _caption(report: Report) -> str:
-    lines = [f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."]
-    lines.append(f"The student asked the teacher about {report.queries.images:,} images ({report.access} access).")
-    lines += [f"{spec}: {_settings(measured)}" for spec, measured in _robust(report)]
-    lines += [f"Beware: {flag}" for flag in report.flags]
-    return "\n".join(lines)
+def _notes(report: Report) -> Iterator[str]:
+    yield f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."
+    yield f"The student asked the teacher about {report.queries.images:,} images ({report.access} access)."
+    for spec, measured in _robust(report):
+        seed = [f"seed {measured.protocol.seed}"] if measured.protocol else []
+        yield _settings(spec, measured, seed)
+
+
+def _seeds_notes(report: SeedsReport) -> Iterator[str]:
+    first = report.runs[0]
+    count = len(report.runs)
+    yield f"Accuracy in percent: mean over {count} seeds ± standard deviation of a run [95% interval of the mean]."
+    yield f"Each run measured n = {first.student.clean.n} images."
+    for spec, measured in _robust(first):
+        yield _settings(spec, measured, [])
 
 
 def _robust(report: Report) -> Iterator[tuple[str, Measurement]]:
@@ -160,10 +214,10 @@ def _robust(report: Report) -> Iterator[tuple[str, Measurement]]:
     yield from report.student.certified.items()
 
 
-def _settings(measured: Measurement) -> str:
+def _settings(spec: str, measured: Measurement, more: Sequence[str]) -> str:
     """Say how a robust figure was measured, down to the options that were not named and the version."""
     protocol = measured.protocol
     if protocol is None:
-        return "no protocol"
-    options = [f"{name} {to_text(value)}" for name, value in protocol.options.items()]
-    return f"{', '.join([*options, f'seed {protocol.seed}'])} ({protocol.plugin} {protocol.version})"
+        return f"{spec}: no protocol"
+    options = [f"{name} {text}" for name, value in protocol.options.items() if (text := to_text(value)) not in _NOTHING]
+    return f"{spec}: {', '.join([*options, *more]) or 'no options'} ({protocol.plugin} {protocol.version})"

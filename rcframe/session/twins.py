@@ -13,6 +13,7 @@ from rcframe.session.store import Store
 from rcframe.session.surrogates import Surrogate
 from rcframe.session.training import oracle_of, train_student, train_teacher
 from rcframe.training.monitor import Monitor
+from rcframe.wrapping import WrappingAttack
 
 if TYPE_CHECKING:
     from rcframe.session.session import Session
@@ -44,6 +45,12 @@ class Surrogates:
             return None
         return self.teacher if wanted.kind == "teacher" else self.student
 
+    def met(self, attack: Attack, role: Role) -> Attack:
+        """Return `attack` as the network of `role` meets it: crafted on that network itself, it is the one inside."""
+        while attack.surrogate is not None and self.of(attack, role) is None and isinstance(attack, WrappingAttack):
+            attack = attack.inner
+        return attack
+
     def _twin(self, seed: int) -> tuple[nn.Module, nn.Module]:
         if seed not in self._twins:
             self.monitor.said(f"Transfer attacks need a twin: everything is trained once more, with seed {seed}.")
@@ -57,7 +64,7 @@ class Surrogates:
     def _session(self, seed: int) -> Session:
         session = self.session
         # Nothing of it is measured.
-        config = attrs.evolve(session.config, seed=seed, attacks=(), certifiers=(), radii=0)
+        config = attrs.evolve(session.config, seed=seed, attacks=(), certifiers=(), radii=0, curve=())
         parts = attrs.evolve(session.parts, attacks=(), certifiers=())
         assembly = assemble(config, parts, session.dataset, session.compute)
         return attrs.evolve(session, config=config, parts=parts, assembly=assembly)

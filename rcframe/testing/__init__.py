@@ -31,6 +31,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def checks_of(distribution: str) -> Iterator[Check]:
     """Yield every check that applies to an installed plugin: to its components, its watching of runs, its recipes."""
+    from rcframe.testing.stand_in import hold
     from rcframe.testing.suite import CHECKS, RECIPE_CHECKS, WATCHER_CHECKS
 
     plugin = _find(registry(), distribution)
@@ -39,7 +40,7 @@ def checks_of(distribution: str) -> Iterator[Check]:
     for spec in plugin.specs:
         subject = Subject(plugin.distribution, plugin.module, spec)
         for function in (*CHECKS["any"], *CHECKS[spec.kind]):
-            yield Check(_name_of(function), f"{spec.kind} {spec.name}", functools.partial(function, subject))
+            yield Check(_name_of(function), f"{spec.kind} {spec.name}", functools.partial(hold, function, subject))
     if plugin.watches:
         watcher = Watcher(plugin.distribution, plugin.module)
         for promise in WATCHER_CHECKS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import attrs
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rcframe.access import Access, describe_access
-from rcframe.api import Attack, Certifier, NeuronModel, OneShotPruner, Pruner
+from rcframe.api import Attack, Certifier, NeuronModel, Norm, OneShotPruner, Pruner
 from rcframe.errors import AccessDenied
 from rcframe.evaluation.crafting import Faults, attack_batch, certify_batch
 from rcframe.evaluation.evaluate import certified
@@ -28,7 +28,7 @@ from rcframe.training.settings import Training
 from rcframe.training.stage import Stage
 from rcframe.training.steps import supervised
 
-_RADIUS = {"linf": 0.15, "l2": 0.6}
+_RADIUS: dict[Norm, float] = {"linf": 0.15, "l2": 0.6}
 
 
 def _threats(component: Attack | Certifier) -> list[Threat]:
@@ -37,8 +37,14 @@ def _threats(component: Attack | Certifier) -> list[Threat]:
 
 def check_attack_stays_inside_the_threat(subject: Subject) -> None:
     """What comes out is finite images of the same shape and type, within eps and within [0, 1]."""
-    attack, model, (x, y) = cast(Attack, subject.make()), trained_network(), some_images()
-    for threat in _threats(attack):
+    attack = cast(Attack, subject.make())
+    assert_inside(attack, attack.norms)
+
+
+def assert_inside(attack: Attack, norms: Sequence[Norm]) -> None:
+    """Attack a few images in every norm; what comes out must be sound images inside the threat."""
+    model, (x, y) = trained_network(), some_images()
+    for threat in (Threat(_RADIUS[norm], norm) for norm in norms):
         faults = Faults()
         x_adv = attack_batch(attack, model, x, y, threat, faults=faults)
         assert not faults.broken, f"it returned {faults.broken} images with values that are not finite"

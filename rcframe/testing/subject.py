@@ -11,9 +11,12 @@ from rcframe.choice import Choice
 from rcframe.hookspecs import Spec
 from rcframe.options import options_of
 from rcframe.registry import FoundRecipe, registry
+from rcframe.wrapping import WrappingAttack
 
 #: Options that make a check cheap, where a component has them.
 _CHEAP: dict[str, object] = {"epochs": 2, "batch_size": 16, "finetune": 1, "queries": 200}
+#: The attack that a check puts inside a wrapper which names none.
+STAND_IN = "stand-in-for-checks"
 
 
 @attrs.frozen
@@ -30,9 +33,12 @@ class Subject:
         return registry().load(self.spec.kind, self._choice({}))
 
     def make(self) -> Component:
-        """Build the component with its defaults, made cheap."""
-        known = {option.name for option in options_of(self.cls)}
-        return registry().make(self.spec.kind, self._choice({k: v for k, v in _CHEAP.items() if k in known}))
+        """Build the component with its defaults, made cheap; a wrapper that names no attack gets the stand-in."""
+        defaults = {option.name: option.default for option in options_of(self.cls)}
+        given = {name: value for name, value in _CHEAP.items() if name in defaults}
+        if issubclass(self.cls, WrappingAttack) and not defaults["attack"]:
+            given["attack"] = STAND_IN
+        return registry().make(self.spec.kind, self._choice(given))
 
     def _choice(self, options: dict[str, object]) -> Choice:
         return Choice(self.spec.name, options, self.distribution)

@@ -11,6 +11,7 @@ from rcframe.testing import (
     promises as general,
     recipe_promises as recipe,
     training_promises as training,
+    trait_promises as trait,
     watcher_promises as watcher,
 )
 from rcframe.testing.subject import Recipes, Subject, Watcher
@@ -55,6 +56,9 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         method.check_attack_repeats,
         method.check_attack_does_harm,
         method.check_attack_needs_what_it_declares,
+        trait.check_attack_traits_have_their_form,
+        trait.check_attack_stronger_takes_more_effort,
+        trait.check_attack_thorough_takes_no_shortcut,
     ),
     "certifier": (
         method.check_certifier_is_exact_at_eps_zero,

@@ -124,6 +124,7 @@ def test_info_says_what_a_method_needs(cli: Command) -> None:
     assert "Needs from the model: logits, input gradients.\nNorms: linf.\n" in cli("info", "attack", "fgsm").out
     assert "Norms: linf, l2.\nIts bounds can be trained on.\n" in cli("info", "certifier", "convex").out
     assert "Set them as in `pgd:steps=...`" in cli("info", "attack", "pgd").out
+    assert "customary eps: rcframe data show digits.\n" in cli("info", "data", "digits").out
 
 
 def test_info_says_when_bounds_cannot_be_trained_on(install: Install, cli: Command) -> None:

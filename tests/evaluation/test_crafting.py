@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 import rcframe as rc
+from rcframe.access import Access
 from rcframe.api import Norm
 from rcframe.errors import AccessDenied, RequestError, RunFailed
 from rcframe.evaluation.crafting import Faults, attack_batch, certify_batch
-from rcframe.evaluation.oracle import Oracle, Queries
+from rcframe.evaluation.oracle import ModelOracle, Oracle, Queries
 from rcframe.evaluation.threat import Threat
 from rcframe.testing import toys
 from tests.evaluation.doubles import THREAT, Bounds, Brightness, Does, X, Y, backward, darken, fail, mixed, state
@@ -198,7 +199,52 @@ def test_an_attack_that_looks_for_the_nearest_image_may_go_further() -> None:
     faults = Faults()
     x_adv = attack_batch(Nearest(darken), Brightness(), X, Y, THREAT, faults=faults)
     assert faults == Faults()
-    torch.testing.assert_close(x_adv, X - 0.1)
+    assert torch.equal(x_adv, X), "what is further away than eps does not count, nor does a part of the way"
+    nearer = Nearest(lambda source, x, y, threat: x - 0.05)
+    torch.testing.assert_close(attack_batch(nearer, Brightness(), X, Y, THREAT), X - 0.05)
+
+
+def test_a_model_without_gradients_is_no_bug_of_the_attack() -> None:
+    class Stopped(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.detach().flatten(1)[:, :3]
+
+    def climb(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        (gradient,) = torch.autograd.grad(source.logits(x.requires_grad_(True)).sum(), x)
+        return x + gradient
+
+    with pytest.raises(RequestError, match="finds no gradient from the model's outputs back to the image"):
+        attack_batch(Does(climb), Stopped(), X, Y, THREAT)
+
+
+def test_a_model_in_double_precision_answers_in_that_of_the_images() -> None:
+    oracle = ModelOracle(Brightness().double(), Access.LOGITS)
+    assert oracle.logits(X.double()).dtype == torch.float64
+
+    class Wide(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.double().flatten(1)[:, :2] - 5
+
+    assert ModelOracle(Wide(), Access.LOGITS).logits(X).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("model", "y", "sentence"),
+    [
+        ("convnet", [0, 1, 0], "is a str, but it must be an `nn.Module`"),
+        (nn.Linear(7, 2), [0, 1, 0], r"cannot read images \(1, 2, 2\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), [0, 1, 5], "a label 5, but the model has 2 classes"),
+    ],
+)
+def test_what_cannot_be_attacked_from_python_is_told(model: nn.Module, y: list[int], sentence: str) -> None:
+    with pytest.raises(RequestError, match=sentence):
+        Does(darken)(model, X, torch.tensor(y), eps=0.1)
+
+
+@pytest.mark.parametrize("made", [lambda x: x.to(torch.complex64), lambda x: x.to_sparse()], ids=["complex", "sparse"])
+def test_images_that_are_no_plain_tensors_are_refused(made: Callable[[Tensor], Tensor]) -> None:
+    with pytest.raises(RunFailed, match="expected plain images"):
+        attack_batch(Does(lambda source, x, y, threat: made(x)), Brightness(), X, Y, THREAT)
 
 
 def test_images_may_be_crafted_on_another_network() -> None:

@@ -114,6 +114,8 @@ def test_an_attack_that_outdoes_a_stronger_sort_is_mentioned(attack: Attack, kin
     (flag,) = trust_flags("student", findings, {"climb": Ascent(), "other": attack})
     assert flag.kind is kind
     assert flag.startswith("other broke 30 of 30 images of the student that withstood climb: ")
+    assert ("or these take too few steps" in flag) is (kind in {Kind.GRADIENT_FREE, Kind.TRANSFER})
+    assert ("or take too few steps" in flag) is (kind is Kind.SINGLE_STEP)
 
 
 @pytest.mark.parametrize(("missed", "flagged"), [(2, 0), (3, 1)])

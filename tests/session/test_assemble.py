@@ -167,6 +167,14 @@ def test_radii_without_a_certifier_are_refused() -> None:
     assembled(config_of(radii=5, certifier="convex"))
 
 
+@pytest.mark.parametrize("eps", ["0:0.1:0.05", "0,0.1"])
+def test_several_radii_with_nothing_to_measure_are_refused(eps: str) -> None:
+    with pytest.raises(RequestError, match=rf"^--eps {eps} asks for a curve, but has nothing to measure: name an"):
+        assembled(config_of(eps=eps))
+    assembled(config_of(eps=eps, attack="fgsm"))
+    assembled(config_of(eps=eps, certifier="convex"))
+
+
 def test_a_certifier_that_cannot_be_is_left_out_together_with_its_radii() -> None:
     config = config_of(model="resnet18", certifier="convex", radii=5)
     assert suggestion(config) in ("--model convnet --student-model convnet", "the same without --certifier")

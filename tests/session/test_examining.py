@@ -84,6 +84,34 @@ def test_without_attacks_nothing_is_examined(rounded: nn.Module) -> None:
     assert not [text for text in told.words if "distrust" in text]
 
 
+class Unsteady(nn.Module):
+    """Adds much noise to its answers."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits + 5 * torch.randn_like(logits)
+
+
+def test_what_attacks_break_of_a_network_that_answers_at_random_is_not_laid_to_its_gradients() -> None:
+    student = freeze(Unsteady(trained_network("teacher", 40)))
+    flags = flags_of(student, Told(), attack=["pgd:steps=2", "fgsm", "uniform"], eps=0.02)
+    told = [flag.kind for flag in flags if isinstance(flag, Flag) and "student" in flag]
+    assert Kind.RANDOM in told
+    assert not {Kind.NOISE, Kind.SINGLE_STEP} & set(told)
+
+
+def test_an_attack_crafted_on_the_teacher_is_no_transfer_to_the_teacher() -> None:
+    """There it is an iterated gradient attack, however short."""
+    attack = "transfer:attack=(pgd:steps=1,step_size=0.01,random_start=false),source=teacher"
+    flags = flags_of(freeze(trained_network("student", 40)), Told(), attack=attack, eps=0.2)
+    weak = [flag for flag in flags if isinstance(flag, Flag) and flag.kind is Kind.WEAK_ATTACKS]
+    assert [("student itself" in flag, "teacher itself" in flag) for flag in weak] == [(True, False)]
+
+
 def test_an_examination_is_not_repeated(rounded: nn.Module, tmp_path: Path) -> None:
     cache, settings = Cache(tmp_path), {"attack": "pgd:steps=10", "eps": 0.15}
     first = flags_of(rounded, Told(), cache, **settings)

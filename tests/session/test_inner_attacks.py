@@ -12,10 +12,10 @@ from rcframe.api import Attack, Data, StudentStrategy
 from rcframe.errors import RequestError
 from rcframe.evaluation.oracle import Oracle
 from rcframe.evaluation.threat import Threat
-from rcframe.options import component
+from rcframe.options import Number, component
 from rcframe.session.assemble import Assembly, Refusal, assemble, build_parts, check_settings
 from rcframe.session.config import RunConfig, make_config
-from rcframe.session.inner_attacks import inner_attacks
+from rcframe.session.inner_attacks import inner_attacks, unlike_measured
 from rcframe.testing.toys import MODEL, toy_dataset
 from rcframe.training.compute import Compute
 from rcframe.training.context import Run
@@ -85,6 +85,39 @@ def test_the_attacks_of_all_methods_are_found() -> None:
         "Option `attack` of student `plain`",
     ]
     assert [type(one.attack).__name__ for one in found] == ["FGSM", "PGD", "PGD"]
+
+
+def unlike(**settings: object) -> list[str]:
+    """The data set's customary radius is 8/255."""
+    config = config_of(**settings)
+    return list(unlike_measured(config, build_parts(config), Number("8/255")))
+
+
+def test_a_radius_of_training_that_is_not_measured_is_told() -> None:
+    assert unlike(attack="pgd", eps="0.2", teacher="plain:attack=fgsm", student="kd:attack=fgsm,attack_eps=0.1") == [
+        "Teacher `plain` is trained on images attacked in linf at 8/255, but measured in linf at 0.2. Its option "
+        "attack_eps sets the former, --eps the latter.",
+        "Student `kd` is trained on images attacked in linf at 0.1, but measured in linf at 0.2. Its option "
+        "attack_eps sets the former, --eps the latter.",
+    ]
+    (curve,) = unlike(certifier="convex", eps="0:0.2:0.05", student="kd:attack=fgsm")
+    assert "but measured in linf at 0:0.2:0.05" in curve
+    (norm,) = unlike(attack="pgd", norm="l2", eps="0.2", student="kd:attack=pgd,attack_eps=0.2")
+    assert "attacked in linf at 0.2, but measured in l2 at 0.2" in norm
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        pytest.param({"attack": "pgd", "eps": "8/255", "student": "kd:attack=fgsm"}, id="customary"),
+        pytest.param({"attack": "pgd", "eps": "0.2", "student": "kd:attack=fgsm,attack_eps=0.2"}, id="named"),
+        pytest.param({"attack": "pgd", "eps": "0,8/255,0.2", "student": "kd:attack=fgsm"}, id="on the curve"),
+        pytest.param({"eps": "0.2", "student": "kd:attack=fgsm"}, id="nothing is measured"),
+        pytest.param({"attack": "pgd", "eps": "0.2", "student": "kd"}, id="nothing is attacked in training"),
+    ],
+)
+def test_a_radius_of_training_that_is_measured_is_not(settings: dict[str, object]) -> None:
+    assert unlike(**settings) == []
 
 
 @pytest.mark.parametrize("setting", ["teacher", "student"])

@@ -11,6 +11,7 @@ from rich.console import Console
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.radii import Radii
+from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.networks.size import Size
 from rcframe.networks.surgery import PruningReport
 from rcframe.options import Number, Value
@@ -128,6 +129,23 @@ def test_a_report_is_read_back_as_it_was_written() -> None:
     again = report_of(json.loads(whole.to_json()))
     assert again.to_json() == whole.to_json()
     assert again.student.radii == whole.student.radii == {CONVEX: Radii(0.02, 0.01, 0.03, 5)}
+
+
+def test_flags_keep_their_kinds() -> None:
+    whole = report((Flag(Kind.FEW_IMAGES, "too few"), "beware of the dog"))
+    written = json.loads(whole.to_json())
+    assert (written["flags"], written["flag_kinds"]) == (["too few", "beware of the dog"], ["few images", None])
+    few, dog = report_of(written).flags
+    assert isinstance(few, Flag)
+    assert few.kind is Kind.FEW_IMAGES
+    assert not isinstance(dog, Flag)
+
+
+def test_flags_of_kinds_that_are_not_known_yet_or_were_not_written_are_sentences() -> None:
+    written = json.loads(report((Flag(Kind.FEW_IMAGES, "too few"),)).to_json())
+    for changed in ({**written, "flag_kinds": ["of 2031"]}, {k: v for k, v in written.items() if k != "flag_kinds"}):
+        (flag,) = report_of(changed).flags
+        assert (flag, type(flag)) == ("too few", str)
 
 
 def test_a_report_from_before_there_were_radii_is_read() -> None:

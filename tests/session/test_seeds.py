@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from rich.console import Console
 from scipy import stats
 
+from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.session.seeds import SeedsReport, Spread, is_seeds_report
 
 if TYPE_CHECKING:
@@ -115,15 +116,29 @@ def test_the_table_has_mean_spread_and_interval_of_both_models(report: SeedsRepo
     assert "digits, seeds 4 to 6, on cpu" in text
     assert "teacher: plain" in text
     assert "student: kd" in text
-    # 5/8 and 6/8 in percent, a deviation of 1/8, and 4.302653 / sqrt(3) times that to either side.
-    assert row(text, "clean") == ["clean", "75.0 ± 12.5 [43.9, 106.1]", "62.5 ± 12.5 [31.4, 93.6]"]
-    assert row(text, "certified by convex")[2] == "12.5 ± 0.0 [12.5, 12.5]"
+    # 5/8 and 6/8 in percent, a deviation of 1/8, and 4.302653 / sqrt(3) times that to either side; 106.1 is cut to 100.
+    assert row(text, "clean") == ["clean", "75.0 ± 12.5 [43.9, 100.0]", "62.5 ± 12.5 [31.4, 93.6]"]
+    assert row(text, "pgd:steps=3 (") == ["pgd:steps=3 (linf, eps 8/255)", *["12.5 ± 12.5 [0.0, 43.6]"] * 2]
+    assert row(text, "certified by")[::2] == ["certified by convex (linf, eps 8/255)", "12.5 ± 0.0 [12.5, 12.5]"]
 
 
 def test_the_table_says_how_it_was_measured_and_what_to_beware_of(report: SeedsReport) -> None:
     text = printed(report)
     assert "mean over 3 seeds" in text
     assert "n = 8" in text
-    assert "pgd:steps=3: steps 3" in text
-    assert "Beware (seed 5): odd" in text
-    assert "Beware (seed 4)" not in text
+    assert "pgd:steps=3: steps 3, layers a+b (rcframe-attacks 1.2)\n" in text.replace(" \n", "\n")
+    assert "convex: no options (rcframe-attacks 1.2)" in text
+    assert "seed 4" not in text
+    assert text.count("Beware") == 1
+    assert "* Beware (seed 5): odd" in text
+
+
+def test_what_several_seeds_found_is_said_once(make_report: MakeReport) -> None:
+    few = Flag(Kind.FEW_IMAGES, "too few")
+    text = printed(SeedsReport("", tuple(make_report(seed, flags=(few, f"of {seed}")) for seed in (3, 4))))
+    assert [line.strip() for line in text.splitlines()[-4:]] == [
+        "* Beware (few images, seeds 3, 4): too few",
+        "* Beware (seed 3): of 3",
+        "* Beware (seed 4): of 4",
+        "docs/trust.md says what to do about each.",
+    ]

@@ -534,3 +534,24 @@ def test_a_pruner_behind_surgery_still_knows_the_student(announce: Announce) -> 
     size = run(pruner=["filters:ratio=0.5,finetune=1", "masks-any"]).student.size
     assert size.parameters < 600
     assert size.nonzero < 0.35 * size.parameters
+
+
+class Listener(Monitor):
+    """Remembers what it was told, and when the first stage began."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def stage_started(self, stage: Stage) -> None:
+        self.heard.append(stage.name)
+
+    def said(self, text: str) -> None:
+        self.heard.append(text)
+
+
+def test_a_radius_of_training_that_is_not_measured_is_told_first_and_once() -> None:
+    settings = {**TINY, "attack": "fgsm", "eps": 0.2, "student": "plain:epochs=1,attack=fgsm,attack_eps=0.1"}
+    listener = Listener()
+    carry_out(prepare_session(make_config(settings), "test"), listener, None)
+    assert listener.heard[0].startswith("Student `plain` is trained on images attacked in linf at 0.1, but measured")
+    assert sum("but measured" in text for text in listener.heard) == 1

@@ -8,6 +8,7 @@ from torch import nn
 
 from rcframe.errors import RequestError
 from rcframe.evaluation.threat import make_threat
+from rcframe.registry import registry
 from rcframe.session.assemble import assemble, build_parts
 from rcframe.session.config import make_config
 from rcframe.session.folder import create_folder
@@ -101,7 +102,7 @@ def test_a_source_is_read_as_it_is_written(text: str, expected: Surrogate) -> No
         ("run", "write `run:PATH`"),
         ("file:", "write `file:PATH`"),
         ("teacher:3", "write `teacher` alone"),
-        ("twin:-1", "must be a whole number, as in `twin:7`"),
+        ("twin:-1", "must be a whole number of 0 or more, as in `twin:7`"),
         ("twin:x", "must be a whole number"),
     ],
 )
@@ -137,6 +138,19 @@ def test_the_networks_of_the_run_are_found_and_none_stands_for_the_attacked_one(
     assert found.of(on_student, "teacher") is session.assembly.student
     assert found.of(on_student, "student") is None
     assert not told.said_
+
+
+@pytest.mark.parametrize("around", ["", "eot:"])
+def test_an_attack_that_is_crafted_on_the_attacked_network_itself_is_met_as_the_one_inside(around: str) -> None:
+    typed = "transfer:attack=(pgd:steps=3),source=teacher"
+    session = session_of(attack=["fgsm", f"eot:attack=({typed})" if around else typed, "transfer:source=twin"])
+    fgsm, on_teacher, on_twin = session.parts.attacks
+    found, told = surrogates(session)
+    assert found.met(on_twin, "teacher") is on_twin
+    assert [text for text in told.said_ if "seed 1" in text]
+    assert found.met(fgsm, "teacher") is fgsm
+    assert str(found.met(on_teacher, "teacher")) == str(registry().make("attack", "pgd:steps=3"))
+    assert found.met(on_teacher, "student") is on_teacher
 
 
 def test_a_twin_is_what_a_run_with_its_seed_trains(earlier: Path, tmp_path: Path) -> None:
@@ -191,3 +205,9 @@ def test_a_run_measures_what_was_crafted_elsewhere(role: Role) -> None:
     assert of[role].attacked[attacks[1]].accuracy == pytest.approx(of[role].attacked[attacks[0]].accuracy, abs=0.1)
     assert of[other].attacked[attacks[1]].queries is not None
     assert of[other].clean.accuracy >= of[other].attacked[attacks[1]].accuracy
+
+
+def test_a_run_with_a_curve_has_twins_too() -> None:
+    session = session_of(attack="transfer", eps="0:0.2:0.1")
+    found, _ = surrogates(session)
+    assert found.of(session.parts.attacks[0], "teacher") is not None

@@ -1,19 +1,18 @@
 from __future__ import annotations
 
 import io
-import itertools
 
 import attrs
-from hypothesis import given, strategies as st
+import pytest
 from rich.console import Console
 
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.radii import Radii
+from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.networks.size import Size
 from rcframe.options import Number
-from rcframe.session.report import CurvePoint, Measurement, ModelReport, Protocol, Report
-from rcframe.session.tables import curves_table, evenly_with_ends, report_table
+from rcframe.session.report import Measurement, ModelReport, Protocol, Report
 
 
 def measured(correct: int, plugin: str) -> Measurement:
@@ -52,7 +51,7 @@ def report() -> Report:
 
 def lines(width: int = 140) -> list[str]:
     stream = io.StringIO()
-    Console(file=stream, width=width).print(report_table(report()))
+    Console(file=stream, width=width).print(report())
     return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
@@ -103,76 +102,85 @@ def test_the_settings_of_every_robust_figure_stand_below_the_table() -> None:
     assert "convex: seed 0 (b 1)" in below
 
 
-def curve(correct: int, count: int = 3) -> tuple[CurvePoint, ...]:
-    """A curve that falls by ten images from point to point."""
-    return tuple(CurvePoint(Number(f"{n}/255"), Accuracy(max(correct - 10 * n, 0), 200)) for n in range(count))
-
-
-def with_curves(count: int = 3) -> Report:
-    def bent(model: ModelReport, correct: int) -> ModelReport:
-        attacked = {
-            spec: attrs.evolve(measured, curve=curve(correct - 20 * number, count))
-            for number, (spec, measured) in enumerate(model.attacked.items())
-        }
-        worst = Measurement(Accuracy(correct // 8, 200), curve=curve(correct - 40, count))
-        return attrs.evolve(model, attacked=attacked, worst_case=worst)
-
-    whole = report()
-    return attrs.evolve(whole, teacher=bent(whole.teacher, 200), student=bent(whole.student, 100))
-
-
-def printed(what: Report, width: int = 80) -> list[str]:
+def widely(what: Report, width: int = 80) -> list[str]:
     stream = io.StringIO()
     Console(file=stream, width=width).print(what)
-    return [line.strip() for line in stream.getvalue().splitlines()]
+    return [line.rstrip() for line in stream.getvalue().splitlines()]
 
 
-def cells(lines: list[str], start: str) -> list[str]:
-    (found,) = [line for line in lines if line.startswith("│") and line.strip("│ ").startswith(start)]
-    return [cell.strip() for cell in found.strip("│").split("│")]
+def with_long_names() -> Report:
+    def renamed(model: ModelReport) -> ModelReport:
+        spec = "transfer:attack=mim,source=student,restarts=10"
+        return attrs.evolve(model, component="adversarial:inner=pgd,steps=7,eps=8/255", attacked={spec: model.clean})
+
+    whole = report()
+    return attrs.evolve(whole, teacher=renamed(whole.teacher), student=renamed(whole.student))
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_long_names_are_folded_and_neither_cut_nor_do_they_break_a_figure(width: int) -> None:
+    lines = widely(with_long_names(), width)
+    assert max(map(len, lines)) <= width
+    shown = "\n".join(lines)
+    assert "…" not in shown
+    assert "100.0 [98.1, 100.0]" in shown
+    rows = [line.replace("┃", "│").strip("│").split("│") for line in lines if line.startswith(("│", "┃"))]
+    columns = [[cell.strip() for cell in row] for row in rows]
+    first, teacher, student = ("".join(cells).replace(" ", "") for cells in zip(*columns, strict=True))
+    assert "transfer:attack=mim,source=student,restarts=10" in first
+    assert teacher.startswith("teacher:adversarial:inner=pgd,steps=7,eps=8/255")
+    assert student.startswith("student:adversarial:inner=pgd,steps=7,eps=8/255")
 
 
 def test_the_worst_case_stands_below_the_attacks() -> None:
-    lines = printed(with_curves(), 140)
-    assert cells(lines, "worst case of these") == ["worst case of these", "12.5 [8.6, 17.8]", "6.0 [3.5, 10.2]"]
-    places = [
-        next(i for i, line in enumerate(lines) if words in line) for words in ("fgsm (", "worst case", "certified")
+    def with_worst(model: ModelReport) -> ModelReport:
+        return attrs.evolve(model, worst_case=Measurement(Accuracy(25, 200)))
+
+    whole = report()
+    shown = widely(attrs.evolve(whole, teacher=with_worst(whole.teacher), student=with_worst(whole.student)), 140)
+    names = [line.strip("│").split("│")[0].strip() for line in shown if line.startswith("│")]
+    assert names[1:6] == [
+        "clean",
+        "pgd (l2, eps 1/2)",
+        "fgsm (l2, eps 1/2)",
+        "worst case of these",
+        "certified by convex (l2, eps 1/2)",
     ]
-    assert places == sorted(places)
+    assert sum("12.5 [8.6, 17.8]" in line for line in shown if "worst case" in line) == 1
 
 
-def test_curves_stand_in_a_table_of_their_own_teacher_and_student_in_one_cell() -> None:
-    lines = printed(with_curves())
-    header = next(line for line in lines if "eps" in line and "┃" in line and "pgd" in line)
-    assert [cell.strip() for cell in header.strip("┃").split("┃")] == ["eps", "pgd", "fgsm", "worst case"]
-    below = [line for line in lines if line.startswith("│") and "|" in line]
-    assert [cell.strip() for cell in below[1].strip("│").split("│")] == [
-        "1/255",
-        "95.0 | 45.0",
-        "85.0 | 35.0",
-        "75.0 | 25.0",
+def test_options_that_are_none_or_empty_are_left_out_below_the_table() -> None:
+    protocol = Protocol(
+        norm="l2",
+        eps=Number("1/2"),
+        options={"steps": 0, "step_size": None, "layers": (), "target": "none", "early": False},
+        seed=0,
+        plugin="a",
+        version="1",
+    )
+    whole = report()
+    model = attrs.evolve(whole.student, attacked={"pgd": Measurement(Accuracy(1, 200), protocol)}, certified={})
+    shown = widely(attrs.evolve(whole, teacher=model, student=model))
+    assert "pgd: steps 0, early false, seed 0 (a 1)" in shown
+
+
+def test_what_speaks_against_a_figure_is_listed_at_the_end_by_its_kind() -> None:
+    flags = Flag(Kind.MORE_EFFORT, "twice the steps of pgd break 3 more of 32"), "read from a file"
+    shown = widely(attrs.evolve(report(), flags=flags))
+    assert shown[-3:] == [
+        "* Beware (more effort helps): twice the steps of pgd break 3 more of 32",
+        "* Beware: read from a file",
+        "docs/trust.md says what to do about each.",
     ]
-    assert len(below) == 3
 
 
-def test_a_long_curve_is_thinned_out_evenly_and_says_so() -> None:
-    lines = printed(with_curves(101), 100)
-    below = [line for line in lines if line.startswith("│") and "|" in line]
-    shown = [int(line.strip("│ ").split("/")[0]) for line in below]
-    assert (len(shown), shown[0], shown[-1]) == (25, 0, 100)
-    assert {after - before for before, after in itertools.pairwise(shown)} <= {4, 5}
-    assert "25 of 101 radii are shown" in " ".join(lines)
-    assert "radii are shown" not in " ".join(printed(with_curves(25)))
+def test_long_warnings_are_aligned_left_below_their_first_word() -> None:
+    shown = widely(attrs.evolve(report(), flags=("many words " * 12,)), 60)
+    start = next(place for place, line in enumerate(shown) if line.startswith("* Beware: many"))
+    rest = shown[start + 1 : -1]
+    assert len(rest) >= 2
+    assert all(line.startswith("  ") and line[2] != " " for line in rest)
 
 
-def test_without_curves_there_is_one_table() -> None:
-    assert curves_table(report()) is None
-    assert not any("Accuracy against eps" in line for line in printed(report()))
-
-
-@given(st.integers(1, 600), st.integers(2, 40))
-def test_thinned_places_are_few_different_and_reach_both_ends(count: int, most: int) -> None:
-    places = evenly_with_ends(count, most)
-    assert len(places) == min(count, most)
-    assert places == sorted(set(places))
-    assert (places[0], places[-1]) == (0, count - 1)
+def test_where_nothing_speaks_against_a_figure_nothing_is_said() -> None:
+    assert not any("trust.md" in line or "Beware" in line for line in widely(attrs.evolve(report(), flags=())))

@@ -157,7 +157,7 @@ def test_a_plugin_that_raises_is_named_with_file_and_line(bench: Bench, tmp_path
     run, source = tmp_path / "run", bench.site / "troubled.py"
     sentence = bench.stopped(bench.begin(run, TROUBLE=f"{place}:raise"), run)
     where = f"{source}, line {line_of(source, 'raise TypeError')}"
-    assert f"TypeError in {where}: a mistake in {place}. This is a bug of rcframe or of a plugin" in sentence
+    assert f"TypeError in {where}: a mistake in {place}. This is a bug of rcframe, of a plugin" in sentence
     bench.goes_on(run)
 
 

@@ -10,13 +10,14 @@ from rcframe.testing import (
     promises,
     recipe_promises,
     training_promises,
+    trait_promises,
     watcher_promises,
 )
 from rcframe.testing.suite import CHECKS, RECIPE_CHECKS, WATCHER_CHECKS
 
 MODULES = (
     *(promises, engine_promises, material_promises, method_promises, recipe_promises, training_promises),
-    watcher_promises,
+    *(trait_promises, watcher_promises),
 )
 WRITTEN = {
     name: function

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 import rcframe as rc
 from rcframe import Access, ModelOracle, RequestError
-from rcframe.evaluation.crafting import attack_batch
+from rcframe.evaluation.crafting import Faults, attack_batch
 from rcframe.evaluation.evaluate import predict
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.threat import Threat
@@ -105,6 +105,16 @@ def test_transfer_is_the_attack_inside_on_the_other_network(network: nn.Module, 
 def test_without_a_source_the_library_says_what_is_missing(network: nn.Module, images: Labelled) -> None:
     with pytest.raises(RequestError, match=r"crafted on another network.*pass yours as `source=`"):
         rc.attack("transfer")(network, *images, eps=0.1)
+
+
+def test_the_nearest_image_of_another_network_is_moved_into_the_threat(network: nn.Module, images: Labelled) -> None:
+    pytest.importorskip("rcframe_minimal")
+    transfer = Transfer(attack="deepfool")
+    assert not transfer.nearest, "how near it is on the source says nothing about the attacked network"
+    faults = Faults()
+    found = attack_batch(transfer, network, *images, Threat(0.05), source=trained_network("other"), faults=faults)
+    assert faults == Faults()
+    assert float((found - images[0]).abs().amax()) == pytest.approx(0.05, abs=1e-6)
 
 
 def test_transfer_around_transfer_is_refused() -> None:

@@ -12,9 +12,10 @@ from rcframe.api import Attack
 from rcframe.errors import listed
 from rcframe.evaluation.trust.chance import MAY_GAIN, MAY_MISS, speaks_against
 from rcframe.evaluation.trust.controls import Climb, RandomCorners, RandomSearch
-from rcframe.evaluation.trust.flag import Flag, Kind
+from rcframe.evaluation.trust.flag import MISLED, STUCK, Flag, Kind
 from rcframe.evaluation.trust.sorts import BY_GRADIENT, Sort
 from rcframe.evaluation.trust.suspect import MANY, SOME, Suspect, some_of
+from rcframe.options import to_text, values_of
 
 #: Noise is as strong as an attack where it breaks this share of what the attack broke, of this many images at least,
 #: while this share of the images withstands: where none does, noise of that size may break everything too.
@@ -25,8 +26,11 @@ _PATIENT, _USUAL, _SHORT = Climb(steps=40), Climb(steps=20), Climb(steps=10)
 
 
 def noise_flags(suspect: Suspect) -> Iterator[Flag]:
-    """Random noise should break nothing that an attack did not, and far less of what it did."""
-    if set(suspect.attacks) == set(suspect.of_sort(Sort.NOISE)):
+    """Random noise should break nothing that an attack did not, and far less of what it did.
+
+    Attacks that never asked the network may well find less.
+    """
+    if not suspect.of_sort(*BY_GRADIENT, Sort.GRADIENT_FREE):
         return
     noise = RandomCorners()
     tried = some_of(suspect.withstood, MANY)
@@ -59,35 +63,45 @@ def _needless(suspect: Suspect, noise: RandomCorners, specs: list[str]) -> Itera
 def effort_flags(suspect: Suspect) -> Iterator[Flag]:
     """The same attack with clearly more effort should find little more."""
     for spec, broken in suspect.with_effort.items():
-        count = int(broken.sum())
+        count, more = int(broken.sum()), _more(suspect.attacks[spec])
         if speaks_against(count, suspect.among(suspect.withstood, suspect.retried), MAY_GAIN):
             yield Flag(
                 Kind.MORE_EFFORT,
-                f"with more steps or restarts {spec} broke {count} of {len(broken)} images of the {suspect.role} that "
-                f"withstood {_attacks(suspect)}{_worth(suspect, count, len(broken))}: it was not done; give it more "
-                f"until its figure stops falling",
+                f"with more effort{more}, {spec} broke {count} of {len(broken)} images of the {suspect.role} that "
+                f"withstood {_attacks(suspect)}{_worth(suspect, count, len(broken))}: it had not converged; give it "
+                f"more until its figure stops falling",
             )
+
+
+def _more(attack: Attack) -> str:
+    """Say in brackets which options the stronger form has otherwise; nothing where it has other options altogether."""
+    stronger = attack.stronger()
+    if type(stronger) is not type(attack):
+        return ""
+    before, after = values_of(attack), values_of(stronger)
+    changed = [name for name in before if before[name] != after[name]]
+    told = (f"{name} {to_text(after[name])} instead of {to_text(before[name])}" for name in changed)
+    return f" ({listed(told)})" if changed else ""
 
 
 def single_step_flags(suspect: Suspect) -> Iterator[Flag]:
     """One step along the gradient should break nothing that iterated attacks did not."""
     step = "one gradient step of length eps"
-    meaning = "the iterated attacks get stuck where one step goes on; give them other steps, or a random start"
-    yield from _control(suspect, Kind.SINGLE_STEP, Climb(steps=1), step, meaning)
+    yield from _control(suspect, Kind.SINGLE_STEP, Climb(steps=1), step, STUCK)
 
 
 def gradient_free_flags(suspect: Suspect) -> Iterator[Flag]:
     """A short random search should break nothing that iterated gradient attacks did not."""
     search = RandomSearch()
     what = f"a random search without gradients ({search.tries} tries)"
-    meaning = "its gradients mislead attacks; add a strong gradient-free one and believe the worst case"
+    meaning = f"{MISLED}; add a strong gradient-free attack and believe the worst case"
     yield from _control(suspect, Kind.GRADIENT_FREE, search, what, meaning)
 
 
 def transfer_flags(suspect: Suspect) -> Iterator[Flag]:
     """Images crafted on the other network should break nothing that attacks on this one did not."""
     crafted = f"{_SHORT.steps} gradient steps on the {suspect.other_role} instead"
-    meaning = "knowing a network should help, so its gradients mislead attacks; believe the worst case"
+    meaning = f"knowing the network should help; {MISLED}; believe the worst case"
     yield from _control(suspect, Kind.TRANSFER, _SHORT.thorough(), crafted, meaning, transfer=True)
 
 

@@ -43,7 +43,8 @@ def _answers(suspect: Suspect) -> Iterator[Flag]:
 
 
 def _gradients(suspect: Suspect) -> Iterator[Flag]:
-    return gradient_flags(suspect.role, suspect.module, *suspect.batch(some_of(suspect.withstood, MANY)))
+    x, y = suspect.batch(some_of(suspect.withstood, MANY))
+    return gradient_flags(suspect.role, suspect.module, x, y, suspect.threat)
 
 
 #: What must be in order before anything else can be judged, in words that complete "whether ... was not checked".

@@ -29,6 +29,13 @@ class Kind(enum.StrEnum):
     UNCHECKED = "not checked"
 
 
+#: While one of these holds, what an attack breaks may be chance, and no attack can be held against another.
+UNSETTLED = frozenset({Kind.PIXELS, Kind.TRAINING_MODE, Kind.RANDOM, Kind.BATCH})
+#: What it means that iterated gradient attacks find less than another.
+MISLED = "its gradients mislead the iterated attacks, or these take too few steps"
+STUCK = "the iterated attacks got stuck or take too few steps; give them more, steps of another size, or a random start"
+
+
 class Flag(str):
     """A sentence that says what was found and what it means, and knows of which kind it is."""
 

@@ -10,20 +10,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rcframe.access import Access
+from rcframe.evaluation.crafting import attack_batch
+from rcframe.evaluation.evaluate import predict
 from rcframe.evaluation.oracle import ModelOracle
-from rcframe.evaluation.trust.controls import gradient, margins
+from rcframe.evaluation.threat import Threat
+from rcframe.evaluation.trust.controls import Climb, gradient, margins
 from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.evaluation.trust.pieces import in_pieces
 from rcframe.networks.modes import evaluating, parameters_fixed
 
 #: Fewer images without a gradient, or a smaller share, say nothing: some lie where a sound network is flat.
 _FEWEST, _SHARE = 2, 0.03
+_CLIMB = Climb(steps=20)
 
 
-def gradient_flags(role: str, module: nn.Module, x: Tensor, y: Tensor) -> Iterator[Flag]:
+def gradient_flags(role: str, module: nn.Module, x: Tensor, y: Tensor, threat: Threat) -> Iterator[Flag]:
     """Check the input gradients at images (B, C, H, W) with labels (B,) that withstood every attack."""
     of = len(x)
-    flat, saturated, broken = in_pieces(partial(_judged, module), x, y).sum(dim=0).tolist() if of else (0, 0, 0)
+    if not of:
+        return
+    judged = in_pieces(partial(_judged, module), x, y)
+    flat, saturated, broken = judged.sum(dim=0).tolist()
     if broken:
         yield Flag(
             Kind.NO_GRADIENT,
@@ -38,11 +45,17 @@ def gradient_flags(role: str, module: nn.Module, x: Tensor, y: Tensor) -> Iterat
             f"the layer that stops them",
         )
     if _many(saturated, of):
-        yield Flag(
-            Kind.SATURATED,
-            f"the outputs of the {role} are so large that cross-entropy has no gradient at {saturated} of {of} images "
-            f"that withstood: attacks that climb it cannot move these; use one that climbs differences of logits",
-        )
+        still = judged[:, 1]
+        # Where the attacks of the run got past it, or nothing is there to be found, it did no harm.
+        fell = int(in_pieces(partial(_climbed, module, threat), x[still], y[still]).sum())
+        if _many(fell, of):
+            yield Flag(
+                Kind.SATURATED,
+                f"the outputs of the {role} are so large that cross-entropy has no gradient at {saturated} of {of} "
+                f"images that withstood: attacks that climb it, as those of other libraries do, cannot move these; "
+                f"{_CLIMB.steps} steps up differences of logits broke {fell} of them; add an attack that climbs such "
+                f"differences, as those of rcframe-attacks do",
+            )
 
 
 def _judged(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -55,6 +68,11 @@ def _judged(module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     flat, still = (of_margin == 0).all(dim=1), (of_entropy == 0).all(dim=1)
     broken = ~(of_margin.isfinite() & of_entropy.isfinite()).all(dim=1)
     return torch.stack([flat & still, still & ~flat, broken], dim=1)
+
+
+def _climbed(module: nn.Module, threat: Threat, x: Tensor, y: Tensor) -> Tensor:
+    """Return which images (B,) fall to an attack whose objective does not saturate."""
+    return predict(module, attack_batch(_CLIMB, module, x, y, threat)) != y
 
 
 def _many(count: int, of: int) -> bool:

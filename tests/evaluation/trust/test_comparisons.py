@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import rcframe as rc
 from rcframe.api import Attack, Norm
 from rcframe.data.images import TensorImages
 from rcframe.evaluation.threat import Threat
@@ -18,6 +19,7 @@ from rcframe.evaluation.trust.comparisons import (
     transfer_flags,
     weak_attack_flags,
 )
+from rcframe.evaluation.trust.controls import Climb
 from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.evaluation.trust.suspect import Suspect
 from tests.evaluation.trust.suspects import (
@@ -96,6 +98,15 @@ def test_a_run_of_noise_alone_is_not_held_against_noise() -> None:
     assert kinds(noise_flags, calm(Chance(), most=0.01)) == []
 
 
+@pytest.mark.parametrize("attacks", [(Foreign(),), (Foreign(), Chance())], ids=len)
+def test_a_run_that_never_asked_the_network_is_not_held_against_noise(attacks: tuple[Attack, ...]) -> None:
+    examined = calm(*attacks)
+    # As if the noise of the run had found nothing either.
+    examined.findings.attacked.update(dict.fromkeys(examined.attacks, examined.findings.clean))
+    assert kinds(noise_flags, examined) == []
+    assert kinds(noise_flags, calm(Foreign(), Blind())) == [Kind.NOISE]
+
+
 class Halves(Calm):
     """As calm as its first pixel allows: half of the images bear nothing, the others everything."""
 
@@ -132,11 +143,22 @@ def test_noise_may_break_everything_where_nearly_nothing_withstands(left: int) -
 # -- effort -----------------------------------------------------------------------------------------------------------
 
 
-def test_an_attack_that_was_not_done_is_told_so() -> None:
+def test_an_attack_that_had_not_converged_is_told_so_and_with_how_much_more_effort() -> None:
     (flag,) = effort_flags(suspect(plain(), Ascent(stride=0.5), threat=Threat(0.25)))
     assert flag.kind is Kind.MORE_EFFORT
-    assert flag.startswith("with more steps or restarts ascent broke ")
+    assert flag.startswith("with more effort (steps 40 instead of 20, stride 1.0 instead of 0.5), ascent broke ")
     assert "of 32 images of the student that withstood ascent, worth about " in flag
+    assert flag.endswith(": it had not converged; give it more until its figure stops falling")
+
+
+def test_a_stronger_form_of_another_class_is_not_compared_option_by_option() -> None:
+    @rc.component
+    class Weak(Idle):
+        def stronger(self) -> Attack:
+            return Climb()
+
+    (flag,) = effort_flags(suspect(plain(), Weak(), threat=Threat(0.25)))
+    assert flag.startswith("with more effort, weak broke ")
 
 
 def test_an_attack_that_was_done_is_not() -> None:

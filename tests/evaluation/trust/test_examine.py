@@ -94,6 +94,10 @@ def test_a_saturated_softmax_is_found_out_where_the_attack_climbed_cross_entropy
     assert Kind.LARGE_EPS not in found
 
 
+def test_a_saturated_softmax_does_no_harm_to_an_attack_that_climbed_differences_of_logits() -> None:
+    assert kinds(suspect(Saturated(plain()), Climb())) == set()
+
+
 @pytest.mark.parametrize(
     ("network", "expected"),
     [

@@ -86,6 +86,8 @@ class Transfer(WrappingAttack):
         super().__attrs_post_init__()
         if self.inner.surrogate is not None:
             raise RequestError("`transfer` cannot go around another `transfer`: name the attack itself.")
+        # What is near the boundary of the source says nothing about that of the attacked network.
+        object.__setattr__(self, "nearest", False)
 
     @property
     def surrogate(self) -> str:
@@ -94,4 +96,4 @@ class Transfer(WrappingAttack):
 
     def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         """Attack the source to the end: an image that fools it may not fool the other network yet."""
-        return self.inner.thorough().craft(source, x, y, threat)
+        return threat.project(self.inner.thorough().craft(source, x, y, threat), x)
