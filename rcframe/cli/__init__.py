@@ -150,7 +150,7 @@ def _unexpected(error: Exception) -> str:
     place = origin(error, (plugin.module.partition(".")[0] for plugin in registry().plugins))
     return (
         f"{type(error).__name__} in {place.file}, line {place.line}: {what}. "
-        f"This is a bug of rcframe, of a plugin, or of a model of yours; set RCFRAME_DEBUG=1 to see the whole traceback."
+        f"This is a bug of rcframe, of a plugin, or of your model; set RCFRAME_DEBUG=1 to see the whole traceback."
     )
 
 

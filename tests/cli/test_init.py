@@ -246,7 +246,7 @@ def test_a_bug_is_one_sentence_with_the_place_unless_the_traceback_is_asked_for(
     assert code == 1
     assert err.count("\n") == 1
     assert err.startswith(f"Error: ValueError in {__file__}, line ")
-    assert ": two. This is a bug of rcframe, of a plugin, or of a model of yours; set RCFRAME_DEBUG=1" in err
+    assert ": two. This is a bug of rcframe, of a plugin, or of your model; set RCFRAME_DEBUG=1" in err
     code, err = ends_with(ValueError(), RCFRAME_DEBUG="1")
     assert code == 1
     assert "Traceback (most recent call last)" in err
