@@ -425,3 +425,24 @@ def test_the_nearest_image_is_looked_for_once_for_all_radii(network: nn.Module, 
     ]
     assert [point.result for point in curve] == alone
     assert len(set(alone)) > 2
+
+
+class Wavering(nn.Module):
+    """Answers otherwise every time."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x + 2 * torch.randn_like(x))
+        return logits
+
+
+def test_what_a_network_got_wrong_by_chance_is_not_right_under_attack(network: nn.Module) -> None:
+    wavering = Wavering(network)
+    evidence = found_of(session_of(attack=["uniform", PGD], eps="1/1000"), wavering, wavering).evidence()
+    right = {about.what: judged for about, judged in evidence.right.items() if about.role == "student"}
+    assert 0 < right["clean"].sum() < len(right["clean"])
+    for attack in ("uniform", PGD):
+        assert not (right[attack] & ~right["clean"]).any()
