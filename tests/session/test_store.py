@@ -508,7 +508,7 @@ def test_two_runs_that_start_at_once_compute_each_piece_of_work_once_in_total(tm
     one, two = outcomes(tmp_path / "one"), outcomes(tmp_path / "two")
     names = [name for name, _ in one]
     assert names == [name for name, _ in two]
-    assert len(names) == 6
+    assert len(names) == 8
     assert Counter(name for name, outcome in one + two if outcome == "computed") == Counter(names)
 
 

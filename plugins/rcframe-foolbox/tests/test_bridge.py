@@ -54,7 +54,9 @@ def test_every_attack_stays_in_the_threat_and_asks_no_more_than_it_says_or_is_re
     attack = Foolbox(attack=name, options=quick(cls))
     x, y = images[0][:6], images[1][:6]
     for norm in attack.norms:
-        net, queries, threat = Counting(network), Queries(), Threat(EPS[norm], norm)
+        # What a few steps find of the nearest image may be far away, and then counts for nothing within a small eps.
+        eps = EPS[norm] * (20 if attack.nearest else 1)
+        net, queries, threat = Counting(network), Queries(), Threat(eps, norm)
         with seeded(0):
             found = attack_batch(attack, net, x, y, threat, queries)
         assert float(threat.distance(found, x).max()) <= threat.eps * (1 + 1e-5)
