@@ -114,6 +114,7 @@ from .networks.taps import (
 from .options import (
     at_least as at_least,
     between as between,
+    changed as changed,
     component as component,
     more_than as more_than,
     option as option,

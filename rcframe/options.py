@@ -297,6 +297,12 @@ def values_of(instance: object) -> dict[str, Value]:
     return {option.name: getattr(instance, option.name) for option in options_of(type(instance))}
 
 
+def changed(component: C, **options: Value) -> C:
+    """Return a component like this one with other values of some options."""
+    copy: C = attrs.evolve(component, **options)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+    return copy
+
+
 def changed_options(instance: object) -> dict[str, Value]:
     """Return the option values of a component that differ from their defaults."""
     return {

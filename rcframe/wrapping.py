@@ -8,7 +8,7 @@ from typing import cast
 from rcframe.api import Attack, Component
 from rcframe.choice import parse_choice
 from rcframe.errors import RequestError
-from rcframe.options import build, component, option, values_of
+from rcframe.options import changed, component, option
 from rcframe.registry import registry
 
 
@@ -51,8 +51,7 @@ class WrappingAttack(Attack):
 
     def around(self, inner: Attack) -> Attack:
         """Return this wrapper around another attack."""
-        options = {**values_of(self), "attack": str(registry().choice_of(inner))}
-        return build(type(self), options, type(self).__name__)
+        return changed(self, attack=str(registry().choice_of(inner)))
 
     def parts(self) -> tuple[Component, ...]:
         """Return what this attack is made of."""

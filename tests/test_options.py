@@ -19,6 +19,7 @@ from rcframe.options import (
     at_least,
     between,
     build,
+    changed,
     changed_options,
     component,
     more_than,
@@ -365,3 +366,12 @@ def test_a_type_that_options_cannot_have_is_refused() -> None:
 def test_what_is_no_plain_number_is_refused(text: str) -> None:
     with pytest.raises((ValueError, ZeroDivisionError)):
         Number(text)
+
+
+def test_a_changed_component_keeps_its_other_options_and_is_checked_like_any() -> None:
+    before = make(count=4, rate="0.5")
+    after = changed(before, count=5)
+    assert type(after) is type(before)
+    assert (after.count, after.rate, before.count) == (5, before.rate, 4)
+    with pytest.raises(RequestError):
+        changed(before, count=-1)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+from typing import ClassVar
 
-import attrs
-
-from rcframe import Access, Attack, RequestError, Threat, at_least, component, more_than, option
+from rcframe import Access, Attack, RequestError, Threat, at_least, changed, component, more_than, option
 from rcframe_attacks.loop import Ascent
 from rcframe_attacks.objective import Objective, cross_entropy
-
-A = TypeVar("A", bound=Attack)
 
 
 @component
@@ -68,9 +64,3 @@ class Iterated(Attack):
     def thorough(self) -> Iterated:
         """Return this attack with every step taken."""
         return changed(self, early_stop=False)
-
-
-def changed(attack: A, **options: int | bool) -> A:
-    """Return an attack like this one with other values of some options."""
-    copy: A = attrs.evolve(attack, **options)  # type: ignore[misc]  # an attrs class, which mypy cannot know
-    return copy

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from rcframe import Oracle, Threat, at_least, component, option
+from rcframe import Oracle, Threat, at_least, changed, component, option
 from rcframe_attacks.aims import Target, aims
 from rcframe_attacks.geometry import random_point as random_point
-from rcframe_attacks.iterated import Iterated, changed
+from rcframe_attacks.iterated import Iterated
 from rcframe_attacks.objective import Loss, objective
 from rcframe_attacks.worst import WorstCase
 

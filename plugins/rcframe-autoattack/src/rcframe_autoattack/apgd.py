@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import attrs
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, option
+from rcframe import Access, Attack, Oracle, Threat, at_least, changed, component, option
 from rcframe_autoattack.package import Package, own_seed
 
 
@@ -45,11 +44,11 @@ class APGDCE(Attack):
 
     def stronger(self) -> Attack:
         """Return this attack with twice the steps and tries."""
-        return attrs.evolve(self, steps=2 * self.steps, restarts=2 * self.restarts)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, steps=2 * self.steps, restarts=2 * self.restarts)
 
     def thorough(self) -> Attack:
         """Return this attack without early stopping."""
-        return attrs.evolve(self, early_stop=False)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, early_stop=False)
 
 
 @component
@@ -77,7 +76,7 @@ class APGDT(Attack):
 
     def stronger(self) -> Attack:
         """Return this attack with twice the steps."""
-        return attrs.evolve(self, steps=2 * self.steps)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, steps=2 * self.steps)
 
 
 def possible(targets: int, source: Oracle, x: Tensor) -> int:

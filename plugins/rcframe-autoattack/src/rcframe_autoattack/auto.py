@@ -6,10 +6,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
-import attrs
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, option
+from rcframe import Access, Attack, Oracle, Threat, at_least, changed, component, option
 from rcframe_autoattack.package import Package, own_seed
 
 _TARGETS = 9
@@ -59,7 +58,7 @@ class Auto(Attack):
         """Return the next larger of the published ensembles, if there is one."""
         if self.version != "standard":
             return None
-        return attrs.evolve(self, version="plus")  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, version="plus")
 
     def _attempts(self, package: Package, targets: int) -> list[_Attempt]:
         """List the attacks in the package's order."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import attrs
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, option
+from rcframe import Access, Attack, Oracle, Threat, at_least, changed, component, option
 from rcframe_autoattack.apgd import possible
 from rcframe_autoattack.package import Package, own_seed
 
@@ -36,4 +35,4 @@ class FABT(Attack):
 
     def stronger(self) -> Attack:
         """Return this attack with twice the steps."""
-        return attrs.evolve(self, steps=2 * self.steps)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, steps=2 * self.steps)

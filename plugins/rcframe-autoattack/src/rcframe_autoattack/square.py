@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import attrs
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, option
+from rcframe import Access, Attack, Oracle, Threat, at_least, changed, component, option
 from rcframe_autoattack.package import Package, own_seed
 
 
@@ -30,4 +29,4 @@ class Square(Attack):
 
     def stronger(self) -> Attack:
         """Return this attack with twice the queries."""
-        return attrs.evolve(self, queries=2 * self.queries)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, queries=2 * self.queries)

@@ -9,7 +9,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from rcframe import Access, Attack, Norm, Oracle, Threat, at_least, component, option
+from rcframe import Access, Attack, Norm, Oracle, Threat, at_least, changed, component, option
 from rcframe_blackbox.labels import boundary_slope, halvings, noisy_start, to_boundary
 from rcframe_blackbox.shapes import per_image
 
@@ -80,7 +80,7 @@ class HopSkipJump(Attack):
 
     def stronger(self) -> HopSkipJump:
         """Return it with twice the labels."""
-        return attrs.evolve(self, queries=2 * self.queries)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, queries=2 * self.queries)
 
     def _begin(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Walk:
         """Put every image that is right, and for which a start is found, on the boundary."""

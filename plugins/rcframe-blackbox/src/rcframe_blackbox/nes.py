@@ -6,7 +6,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from rcframe import Access, Attack, Norm, Oracle, Threat, at_least, between, component, more_than, option
+from rcframe import Access, Attack, Norm, Oracle, Threat, at_least, between, changed, component, more_than, option
 from rcframe_blackbox.ascent import Slope, climb
 from rcframe_blackbox.shapes import unit
 
@@ -45,11 +45,11 @@ class NES(Attack):
 
     def stronger(self) -> NES:
         """Return it with twice the neighbours."""
-        return attrs.evolve(self, pairs=2 * self.pairs)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, pairs=2 * self.pairs)
 
     def thorough(self) -> NES:
         """Return it taking every step."""
-        return attrs.evolve(self, early_stop=False)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, early_stop=False)
 
 
 def gaussian(shape: tuple[int, ...], like: Tensor) -> Tensor:

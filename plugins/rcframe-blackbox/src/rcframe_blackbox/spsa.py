@@ -8,7 +8,7 @@ import attrs
 import torch
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, more_than, option
+from rcframe import Access, Attack, Oracle, Threat, at_least, changed, component, more_than, option
 from rcframe_blackbox.ascent import Slope, climb
 
 #: The step size of the paper, in pixels.
@@ -47,11 +47,11 @@ class SPSA(Attack):
 
     def stronger(self) -> SPSA:
         """Return it with twice the corners."""
-        return attrs.evolve(self, pairs=2 * self.pairs)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, pairs=2 * self.pairs)
 
     def thorough(self) -> SPSA:
         """Return it taking every step."""
-        return attrs.evolve(self, early_stop=False)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, early_stop=False)
 
     def _lr(self, x: Tensor, threat: Threat) -> float:
         """Return the step size, which has to lead to the surface of a large ball in far fewer steps than there are."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-import attrs
 import eagerpy as ep
 from foolbox.attacks import (
     BoundaryAttack,
@@ -19,7 +18,7 @@ from foolbox.attacks.base import Attack as TheirAttack, FixedEpsilonAttack, Mini
 from foolbox.attacks.brendel_bethge import BrendelBethgeAttack
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, RequestError, RunFailed, Threat, component, option
+from rcframe import Access, Attack, Oracle, RequestError, RunFailed, Threat, changed, component, option
 from rcframe_foolbox.arguments import Value, arguments_of, build, read_options
 from rcframe_foolbox.model import OracleModel, undisturbed
 from rcframe_foolbox.names import TheirClass, find
@@ -110,7 +109,7 @@ class Foolbox(Attack):
         assert isinstance(now, int)
         kept = tuple(text for text in self.options if text.partition(":")[0] != effort)
         # An attrs class, which mypy cannot know.
-        return attrs.evolve(self, options=(*kept, f"{effort}:{2 * now}"))  # type: ignore[misc]
+        return changed(self, options=(*kept, f"{effort}:{2 * now}"))
 
 
 def _starter(attack: MinimizationAttack) -> MinimizationAttack | None:

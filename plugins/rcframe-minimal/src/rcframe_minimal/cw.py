@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import attrs
 import torch
 from torch import Tensor
 
-from rcframe import Access, Attack, Oracle, Threat, at_least, component, more_than, option
+from rcframe import Access, Attack, Oracle, Threat, at_least, changed, component, more_than, option
 from rcframe_minimal.descent import Descent, Nearest, from_unbounded, to_unbounded
 from rcframe_minimal.margins import lead
 
@@ -55,7 +54,7 @@ class CW(Attack):
     def stronger(self) -> CW:
         """Return it with twice the steps for each c, and half as many c again."""
         more = {"steps": 2 * self.steps, "searches": self.searches + (self.searches + 1) // 2}
-        return attrs.evolve(self, **more)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, **more)
 
     def _search(self, source: Oracle, x: Tensor, y: Tensor, bounds: tuple[float, float]) -> Tensor:
         """Take ten times the c until one breaks the image, or a tenth until one does not, then the means of both."""

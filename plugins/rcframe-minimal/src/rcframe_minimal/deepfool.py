@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import attrs
 import torch
 from torch import Tensor
 
-from rcframe import Access, Attack, Norm, Oracle, Threat, at_least, component, option
+from rcframe import Access, Attack, Norm, Oracle, Threat, at_least, changed, component, option
 from rcframe_minimal.margins import per_image
 
 #: Added to the distance of every step, in pixels, so that none ends exactly on a boundary; from the authors' code.
@@ -57,7 +56,7 @@ class DeepFool(Attack):
     def stronger(self) -> DeepFool:
         """Return it with twice the steps and candidates."""
         more = {"steps": 2 * self.steps, "candidates": 2 * self.candidates}
-        return attrs.evolve(self, **more)  # type: ignore[misc]  # an attrs class, which mypy cannot know
+        return changed(self, **more)
 
 
 def rivals_of(logits: Tensor, y: Tensor, candidates: int) -> Tensor:
