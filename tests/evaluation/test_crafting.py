@@ -260,3 +260,20 @@ def test_images_may_be_crafted_on_another_network() -> None:
     torch.testing.assert_close(transferred, X - (ours - X))
     assert queries == Queries(3, 3, 1)
     assert (state(asked), state(attacked)) == before
+
+
+def test_what_is_crafted_follows_the_network_that_was_asked() -> None:
+    class Constant(nn.Module):
+        def __init__(self, answer: int) -> None:
+            super().__init__()
+            self.answer = answer
+
+        def forward(self, x: Tensor) -> Tensor:
+            return 5 * torch.eye(2)[[self.answer] * len(x)]
+
+    def follow(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        return x + 0.1 * source.labels(x).view(-1, 1, 1, 1) - 0.05
+
+    x = torch.full_like(X, 0.5)
+    torch.testing.assert_close(attack_batch(Does(follow), Constant(0), x, Y, THREAT), x - 0.05)
+    torch.testing.assert_close(attack_batch(Does(follow), Constant(0), x, Y, THREAT, source=Constant(1)), x + 0.05)
