@@ -75,7 +75,7 @@ def kept(dataset: Dataset, model: str, epochs: int, notes: list[str]) -> nn.Modu
             say=print,
             stop=Stop(),
         )
-        network = trained(dataset, model, epochs, RunKeeper(store, dict, chained=True))
+        network = trained(dataset, model, epochs, RunKeeper(store, lambda _: {}, chained=True))
     notes.append(f"{store.written} checkpoints took {store.spent / (time.perf_counter() - started):.2%} of the time")
     return network
 

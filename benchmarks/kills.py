@@ -39,14 +39,21 @@ SCENARIOS: dict[str, list[str]] = {
         "--data=glyphs:classes=4,size=16,train=160,test=64,augment=flip+crop",
         "--attack=fgsm",
     ],
-    "pruned": [
+    "heads that stay, own teacher": [
         f"--teacher=plain:{_QUICK}",
+        f"--student=self:{_QUICK},head=plain",
+        f"--student=skeptical-e:{_QUICK},head=plain",
+        "--pruner=filters:ratio=0.5,finetune=1",
+        "--attack=fgsm",
+    ],
+    "pruned": [
+        f"--teacher=rounded:teacher=(plain:{_QUICK}),decimals=1",
         f"--student=kd:{_QUICK}",
         "--pruner=filters:ratio=0.5,finetune=2",
         "--attack=fgsm",
     ],
     "spiking": [
-        f"--teacher=plain:{_QUICK}",
+        f"--teacher=stingy:teacher=(plain:{_QUICK}),keep=2",
         f"--student=kd:{_QUICK}",
         "--neuron=lif:steps=2",
         "--attack=fgsm",
@@ -93,6 +100,47 @@ SCENARIOS: dict[str, list[str]] = {
         "--attack=apgd-t:steps=3,targets=2",
         "--attack=fab-t:steps=3,targets=2",
         "--eval-size=32",
+    ],
+    "an ensemble, generations": [
+        f"--teacher=ensemble:members=2,teacher=(plain:{_QUICK}),models=(convnet:channels=4+4,hidden=8;mlp:hidden=8)",
+        f"--student=born-again:{_QUICK},generations=2",
+        f"--student=label-smoothing:{_QUICK}",
+        "--attack=fgsm",
+    ],
+    "counter-attacks": [
+        f"--teacher=nasty:{_QUICK}",
+        f"--student=htc:{_QUICK}",
+        f"--student=scm:{_QUICK},intermediates=2",
+        "--attack=fgsm",
+    ],
+    "answers for images without labels, layers of the teacher": [
+        f"--teacher=plain:{_QUICK}",
+        f"--student=logits:{_QUICK},images=both",
+        f"--student=temperature:{_QUICK},images=extra",
+        f"--student=attention:{_QUICK}",
+        f"--student=hints:{_QUICK},hint_epochs=2",
+        "--data=glyphs:classes=4,size=16,train=160,test=64,extra=96",
+        "--access=grey",
+        "--attack=fgsm",
+    ],
+    "crafted against the student": [
+        f"--teacher=plain:{_QUICK}",
+        f"--student=adversarial-distill:{_QUICK},steps=2",
+        f"--student=ard:{_QUICK},steps=2,alpha=0.5,attack_mode=train",
+        f"--student=rslad:{_QUICK},steps=2",
+        "--attack=fgsm",
+    ],
+    "noise that never repeats itself": [
+        f"--teacher=noisy:teacher=(plain:{_QUICK}),repeat=false",
+        f"--student=kd:{_QUICK}",
+        "--attack=square:queries=20",
+        "--eval-size=64",
+    ],
+    "a third generation": [
+        f"--teacher=distilled:student=(kd:{_QUICK}),teacher=(noisy:teacher=(distilled:student=(kd:{_QUICK}),"
+        f"teacher=(nasty:{_QUICK},init_from=adversary,trainable=last)),repeat=false)",
+        f"--student=kd:{_QUICK}",
+        "--attack=fgsm",
     ],
     "replayed, in l2": [
         f"--teacher=free:{_QUICK}",

@@ -36,7 +36,13 @@ class Ratio:
 HEADER = "| what | ours, s | by hand, s | median ratio | ratio of fastest | bar |\n|---|---|---|---|---|---|"
 
 
-def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> Ratio:
+def compare(
+    what: str,
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    runs: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Ratio:
     """Time both `runs` times, in pairs whose first changes, after one run of each that is not counted."""
     ours(), theirs()
     mine: list[float] = []
@@ -44,7 +50,7 @@ def compare(what: str, ours: Callable[[], object], theirs: Callable[[], object],
     for number in range(runs):
         order = [(ours, mine), (theirs, hers)]
         for function, times in order if number % 2 else reversed(order):
-            started = time.perf_counter()
+            started = clock()
             function()
-            times.append(time.perf_counter() - started)
+            times.append(clock() - started)
     return Ratio(what, mine, hers)

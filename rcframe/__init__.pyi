@@ -57,6 +57,9 @@ from .findings.folders import (
     Group as Group,
     collect as collect,
 )
+from .guarding import (
+    GuardedTeacher as GuardedTeacher,
+)
 from .hookspecs import (
     Spec as Spec,
     hookimpl as hookimpl,
@@ -71,11 +74,13 @@ from .library import (
     attack as attack,
     certifier as certifier,
     matrix as matrix,
+    model as model,
     neuron as neuron,
     pruner as pruner,
     repeat as repeat,
     resume as resume,
     run as run,
+    spelled as spelled,
     student as student,
     teacher as teacher,
 )
@@ -111,6 +116,9 @@ from .networks.taps import (
     tap_shapes as tap_shapes,
     taps_of as taps_of,
 )
+from .networks.weights import (
+    Architecture as Architecture,
+)
 from .options import (
     at_least as at_least,
     between as between,
@@ -139,6 +147,9 @@ from .tracking import (
     figures_of as figures_of,
     settings_of as settings_of,
 )
+from .training.answers import (
+    Answers as Answers,
+)
 from .training.attacked import (
     InnerAttack as InnerAttack,
 )
@@ -148,8 +159,12 @@ from .training.compute import (
 from .training.context import (
     Run as Run,
 )
+from .training.distillation import (
+    Distillation as Distillation,
+)
 from .training.losses import (
     kl_divergence as kl_divergence,
+    weighted_sum as weighted_sum,
 )
 from .training.masks import (
     Masks as Masks,
@@ -172,6 +187,7 @@ from .training.steps import (
 )
 from .wrapping import (
     WrappingAttack as WrappingAttack,
+    WrappingModel as WrappingModel,
 )
 
 __version__: str

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from rcframe.access import Access
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rcframe.training.stage import Stage
 
 #: Version of the plugin interface: another major number breaks plugins, a higher minor number only adds.
-API = (1, 3)
+API = (1, 4)
 
 #: The kinds of components, in the order in which a run uses them; last what carries out many runs.
 KINDS = ("data", "model", "teacher", "student", "neuron", "pruner", "attack", "certifier", "engine")
@@ -62,6 +62,9 @@ class Component(ABC):
     """Base of everything a plugin announces. Subclasses are decorated with `@component`."""
 
     kind: ClassVar[str]
+    #: Named sets of option values, such as a paper's settings for one data set: `preset=NAME` in a spec string stands
+    #: for them, and options given beside it win. Added in API 1.4.
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {}
 
     def unsupported(self, module: nn.Module) -> str | None:
         """Say why this component cannot work with `module` (naming the layer), or None if it can.
@@ -90,6 +93,13 @@ class Teacher(Component):
         """Describe the network of `network` where that is not the run's model; None where it is."""
         return None
 
+    def becomes(self, trained: Architecture) -> Architecture:
+        """Return what the finished teacher is built from, where it is more than the run's model.
+
+        `trained` is what the run's model is built from. Added in API 1.4.
+        """
+        return trained
+
     @abstractmethod
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Yield the stages of training. The target of the last one becomes the teacher; without any, `network`."""
@@ -103,6 +113,20 @@ class StudentStrategy(Component):
     access: ClassVar[Access] = Access.LOGITS
     #: The part of the training data the strategy reads; the rest is out of its reach.
     data: ClassVar[Data] = Data.LABELLED
+
+    def mismatch(self, student: nn.Module, teacher: nn.Module) -> str | None:
+        """Say why `student` cannot learn from `teacher`, such as a layer that one of them lacks, or None if it can.
+
+        Asked before anything is trained; both are what their roles start from. Added in API 1.4.
+        """
+        return None
+
+    def becomes(self, trained: Architecture) -> Architecture:
+        """Return what the finished student is built from, where `Stage.result` makes more of it than was trained.
+
+        `trained` is what the student was built from before anything pruned it. Added in API 1.4.
+        """
+        return trained
 
     @abstractmethod
     def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:

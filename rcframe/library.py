@@ -10,12 +10,13 @@ from rcframe.api import (
     Attack,
     Certifier,
     Component,
+    Model,
     NeuronModel,
     Pruner,
     StudentStrategy,
     Teacher,
 )
-from rcframe.choice import Choice, parse_choice
+from rcframe.choice import Choice, format_choice, parse_choice
 from rcframe.errors import RequestError
 from rcframe.registry import registry
 from rcframe.session.config import Chosen, make_config
@@ -35,6 +36,11 @@ def _make(kind: str, spec: str, options: Mapping[str, object]) -> Component:
         if name in choice.options:
             raise RequestError(f"Option `{name}` of `{choice.name}` is given twice: in `{spec}` and as an argument.")
     return registry().make(kind, Choice(choice.name, {**choice.options, **options}, choice.distribution))
+
+
+def model(spec: str, **options: object) -> Model:
+    """Return a model by name; `build(info)` makes its network for a data set. Added in API 1.4."""
+    return cast(Model, _make("model", spec, options))
 
 
 def teacher(spec: str, **options: object) -> Teacher:
@@ -65,6 +71,11 @@ def attack(spec: str, **options: object) -> Attack:
 def certifier(spec: str, **options: object) -> Certifier:
     """Return a certifier by name; call it as `certifier(model, x, y, eps=0.01)`."""
     return cast(Certifier, _make("certifier", spec, options))
+
+
+def spelled(component: Component) -> str:
+    """Return the spec string that builds a component again, with every option spelled out. Added in API 1.4."""
+    return format_choice(registry().choice_of(component))
 
 
 def run(

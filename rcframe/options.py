@@ -33,6 +33,8 @@ _HELP = "rcframe.help"
 _CHECK = "rcframe.check"
 _POSITIONAL = "rcframe.positional"
 _LOOKUP = "rcframe.lookup"
+#: The key that stands for several options at once.
+PRESET = "preset"
 
 
 class Number(float):
@@ -143,8 +145,10 @@ def _read_options(cls: type) -> tuple[Option, ...]:
                 f"Field `{field.name}` of `{cls.__name__}` is not an option: declare it with "
                 f"`option(default=..., help=...)`."
             )
-        if field.name == "name":
-            raise RequestError(f"An option of `{cls.__name__}` is called `name`, which is taken: give it another name.")
+        if field.name in ("name", PRESET):
+            raise RequestError(
+                f"An option of `{cls.__name__}` is called `{field.name}`, which is taken: give it another name."
+            )
         kind = _resolve(cls, field.name)
         check = cast("Check | None", field.metadata[_CHECK])
         words = " ".join(filter(None, [describe_type(kind), check.words if check else ""]))
@@ -260,9 +264,10 @@ def to_text(value: Value) -> str:
 def build(cls: type[C], given: Mapping[str, object], asked: str) -> C:
     """Construct component class `cls` from raw option values; `asked` names the component in error messages.
 
-    A key `""` holds the positional value of a spec string.
+    A key `""` holds the positional value of a spec string, and `preset` names values for several options at once.
     """
     known = {option.name: option for option in options_of(cls)}
+    given = _with_preset(cls, given, asked)
     values: dict[str, Value] = {}
     for key, raw in given.items():
         chosen = _positional(known, asked) if key == "" else known.get(key)
@@ -281,6 +286,28 @@ def build(cls: type[C], given: Mapping[str, object], asked: str) -> C:
         return cls(**values)
     except RequestError as error:
         raise RequestError(str(error).replace(f"`{cls.__name__}`", f"`{asked}`", 1)) from None
+
+
+def presets_of(cls: type) -> Mapping[str, Mapping[str, object]]:
+    """Return the named sets of option values that a component class has."""
+    presets: Mapping[str, Mapping[str, object]] = getattr(cls, "presets", {})
+    return presets
+
+
+def settable(cls: type) -> list[str]:
+    """Return the keys that a spec string of a component class may have: its options, and `preset` if it has any."""
+    return [*(option.name for option in options_of(cls)), *([PRESET] if presets_of(cls) else [])]
+
+
+def _with_preset(cls: type, given: Mapping[str, object], asked: str) -> Mapping[str, object]:
+    """Replace the key `preset` by the values it stands for; what is given besides wins."""
+    if PRESET not in given:
+        return given
+    presets, chosen = presets_of(cls), given[PRESET]
+    if not isinstance(chosen, str) or chosen not in presets:
+        known = f"Its presets: {listed(presets)}" if presets else "It has none"
+        raise RequestError(f"`{asked}` has no preset `{chosen}`.{nearest(str(chosen), presets)} {known}.")
+    return {**presets[chosen], **{key: value for key, value in given.items() if key != PRESET}}
 
 
 def _positional(known: Mapping[str, Option], asked: str) -> Option:

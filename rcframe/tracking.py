@@ -91,6 +91,12 @@ def _figures(model: ModelReport) -> Iterator[tuple[str, float]]:
         yield "worst_case", model.worst_case.accuracy
     for spec, measured in model.certified.items():
         yield f"certified/{spec}", measured.accuracy
+    if model.released:
+        yield "released", model.released.accuracy
+    if model.outputs.likeness:
+        yield "agreement", model.outputs.likeness.agreement.value
+    if model.outputs.calibration:
+        yield "calibration_error", model.outputs.calibration.error.value
     yield "parameters", float(model.size.parameters)
     yield "nonzero", float(model.size.nonzero)
     yield "bytes", float(model.size.bytes)

@@ -1,15 +1,21 @@
-"""Attacks around other attacks."""
+"""Attacks around other attacks, and models around other models."""
 
 from __future__ import annotations
 
 import functools
-from typing import cast
+from abc import abstractmethod
+from typing import TYPE_CHECKING, cast
 
-from rcframe.api import Attack, Component
+from rcframe.api import Attack, Component, Model, NeuronModel
 from rcframe.choice import parse_choice
 from rcframe.errors import RequestError
 from rcframe.options import changed, component, option
 from rcframe.registry import registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rcframe.data.images import DataInfo
 
 
 @component
@@ -56,3 +62,54 @@ class WrappingAttack(Attack):
     def parts(self) -> tuple[Component, ...]:
         """Return what this attack is made of."""
         return (self.inner, *self.inner.parts())
+
+
+@component
+class WrappingModel(Model):
+    """A model around another one, such as one with further classifiers. Added in API 1.4.
+
+    A subclass implements `wrap`. A weights file may name the model inside, since that one's own options are held to
+    what a weights file may decide.
+    """
+
+    model: str = option(
+        default="convnet",
+        help="The model inside, as a spec string; in parentheses if it has commas.",
+        positional=True,
+        lookup=True,
+    )
+    neuron: str | None = option(
+        default=None, help="Neurons in the place of the ReLUs of the model inside, as a spec string.", lookup=True
+    )
+
+    @functools.cached_property
+    def inner(self) -> Model:
+        """The model inside."""
+        inner = cast(Model, registry().make("model", parse_choice(self.model, "model")))
+        if isinstance(inner, WrappingModel):
+            raise RequestError(
+                f"The model `{self.model}` is one around another already, and cannot be inside one: name the model "
+                f"inside it."
+            )
+        return inner
+
+    @functools.cached_property
+    def neurons(self) -> NeuronModel | None:
+        """The neurons of the model inside, if it spikes."""
+        if self.neuron is None:
+            return None
+        return cast(NeuronModel, registry().make("neuron", parse_choice(self.neuron, "neuron")))
+
+    @abstractmethod
+    def wrap(self, network: nn.Module, info: DataInfo) -> nn.Module:
+        """Return what is put around the network inside, which is part of it."""
+
+    def build(self, info: DataInfo) -> nn.Module:
+        """Return the network inside, spiking if it should, with what is put around it."""
+        network = self.inner.build(info)
+        return self.wrap(self.neurons.convert(network) if self.neurons else network, info)
+
+    def parts(self) -> tuple[Component, ...]:
+        """Return what this model is made of."""
+        made = (self.inner, self.neurons) if self.neurons else (self.inner,)
+        return tuple(part for each in made for part in (each, *each.parts()))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rcframe.access import PRESETS, Access
 from rcframe.choice import Choice, parse_choice
 from rcframe.errors import RequestError
 from rcframe.evaluation.threat import make_threat
@@ -59,6 +60,12 @@ def session_of(config: RunConfig) -> Session:
         threat=make_threat(config.eps, config.norm),
         command="test",
     )
+
+
+def least_access(student: str) -> str:
+    """The default access, or the weakest above it that grants what a student needs."""
+    (strategy,) = build_parts(config_of(student=student)).students
+    return next(name for name, granted in PRESETS.items() if Access.LOGIT | strategy.access in granted)
 
 
 def config_of(**settings: object) -> RunConfig:
@@ -136,6 +143,7 @@ def test_every_combination_runs_or_is_refused_with_a_way_out(
         config = config_of(
             teacher=brought(teacher, earlier),
             student=student,
+            access=least_access(student),
             pruner=pruner,
             neuron=neuron,
             attack=attack,

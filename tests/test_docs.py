@@ -47,6 +47,8 @@ def test_what_looks_like_a_public_name_is_one(name: str) -> None:
         "default",
         "help",
         "early_stop",
+        "randomness",
+        "peaks",
         "self",
         "True",
         "False",

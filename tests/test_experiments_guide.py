@@ -59,3 +59,9 @@ def test_the_table_names_every_engine_that_is_installed() -> None:
     rows = "\n".join(re.findall(r"^\| `.*", GUIDE, flags=re.MULTILINE))
     for item in registry().announced("engine"):
         assert f"`{item.spec.name}" in rows
+
+
+def test_the_table_names_every_recipe_that_is_installed() -> None:
+    rows = re.findall(r"^\| `(\S+/\S+)`", GUIDE, flags=re.MULTILINE)
+    assert {found.name for found in registry().recipes()} <= set(rows)
+    assert len(rows) == len(set(rows))

@@ -14,7 +14,9 @@ import rcframe
 ROOT = Path(__file__).parents[1]
 KERNEL = sorted((ROOT / "rcframe").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").glob("*/src/**/*.py"))
-METHODS = re.compile(r"\b(nasty|skeptical|hire|dnr|zskt|dafl|dfme|dfms|admm|distill\w*|pgd|fgsm)\b", re.IGNORECASE)
+METHODS = re.compile(
+    r"\b(nasty|skeptical|hire|dnr|zskt|dafl|dfme|dfms|admm|kd|rslad|fitnets?|pgd|fgsm)\b", re.IGNORECASE
+)
 #: Folders of the kernel by floor; files directly in `rcframe/` are declarations, on the ground floor.
 FLOORS = {
     "data": 1,

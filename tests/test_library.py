@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import rcframe as rc
-from rcframe.api import Attack, Certifier, NeuronModel, Pruner, StudentStrategy, Teacher
+from rcframe.api import Attack, Certifier, Model, NeuronModel, Pruner, StudentStrategy, Teacher
 from rcframe.options import values_of
 
 TINY: dict[str, Any] = {
@@ -22,6 +22,7 @@ TINY: dict[str, Any] = {
 
 
 def test_components_come_by_name_with_options_as_arguments() -> None:
+    assert isinstance(rc.model("mlp", hidden=4), Model)
     assert isinstance(rc.teacher("plain", epochs=2), Teacher)
     assert isinstance(rc.student("kd", alpha=0.5), StudentStrategy)
     assert isinstance(rc.pruner("filters"), Pruner)
@@ -30,6 +31,14 @@ def test_components_come_by_name_with_options_as_arguments() -> None:
     assert isinstance(rc.certifier("convex"), Certifier)
     values = values_of(rc.attack("pgd", steps=5, step_size="2/255"))
     assert (values["steps"], values["step_size"], values["random_start"]) == (5, 2 / 255, True)
+
+
+@pytest.mark.parametrize("spec", ["mlp:hidden=8+4,normalize=false", "convnet", "python:my.nets:small"])
+def test_what_is_spelled_out_builds_the_same_with_every_option(spec: str) -> None:
+    component = rc.model(spec)
+    spelled = rc.spelled(component)
+    assert rc.model(spelled) == component
+    assert all(f"{name}=" in spelled for name in values_of(component))
 
 
 def test_spec_strings_and_arguments_add_up() -> None:

@@ -4,7 +4,8 @@ import copy
 import math
 import pickle
 import tomllib
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import attrs
 import pytest
@@ -26,6 +27,8 @@ from rcframe.options import (
     option,
     options_of,
     parse,
+    presets_of,
+    settable,
     to_text,
     values_of,
 )
@@ -375,3 +378,71 @@ def test_a_changed_component_keeps_its_other_options_and_is_checked_like_any() -
     assert (after.count, after.rate, before.count) == (5, before.rate, 4)
     with pytest.raises(RequestError):
         changed(before, count=-1)
+
+
+# -- presets
+
+
+@component
+class Prepared:
+    """A component with a paper's settings."""
+
+    rate: float = option(default=0.5, help="A number.")
+    milestones: tuple[int, ...] = option(default=(), help="Several numbers.")
+    path: str = option(default="", help="Some text.", positional=True)
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {
+        "small": {"rate": 0.1, "milestones": (3, 4)},
+        "large": {"rate": "2e-1"},
+        "wrong": {"speed": 3},
+    }
+
+
+def prepared(spec: str) -> Prepared:
+    return build(Prepared, parse_choice(spec, "student").options, "prepared")
+
+
+def test_a_preset_stands_for_its_options_and_those_given_beside_it_win() -> None:
+    assert prepared("prepared:preset=small") == Prepared(rate=0.1, milestones=(3, 4))
+    assert prepared("prepared:preset=large") == Prepared(rate=0.2)
+    for spec in ("prepared:preset=small,rate=0.7", "prepared:rate=0.7,preset=small"):
+        assert prepared(spec) == Prepared(rate=0.7, milestones=(3, 4))
+    assert prepared("prepared:here,preset=small").path == "here"
+    assert build(Prepared, {"preset": "small", "milestones": [9]}, "prepared").milestones == (9,)
+
+
+def test_a_component_remembers_its_values_and_not_the_preset() -> None:
+    built = prepared("prepared:preset=small,rate=0.7")
+    assert values_of(built) == {"rate": 0.7, "milestones": (3, 4), "path": ""}
+    assert built == prepared("prepared:rate=0.7,milestones=3+4")
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("prepared:preset=smal", "`prepared` has no preset `smal`. Did you mean `small`? Its presets: small, large"),
+        ("prepared:preset=(3)", "`prepared` has no preset `3`. Its presets: small, large"),
+        ("prepared:preset=wrong", "`prepared` has no option `speed`."),
+    ],
+)
+def test_a_preset_that_is_not_there_is_refused_with_those_that_are(spec: str, words: str) -> None:
+    with pytest.raises(RequestError) as refused:
+        prepared(spec)
+    assert str(refused.value).startswith(words)
+
+
+def test_a_component_without_presets_says_so() -> None:
+    with pytest.raises(RequestError, match=r"^`everything` has no preset `small`\. It has none\.$"):
+        build(Everything, {"preset": "small"}, "everything")
+    assert (dict(presets_of(Everything)), list(presets_of(Prepared))) == ({}, ["small", "large", "wrong"])
+    assert settable(Prepared) == ["rate", "milestones", "path", "preset"]
+    assert "preset" not in settable(Everything)
+
+
+def test_no_option_may_be_called_preset() -> None:
+    @component
+    class Greedy:
+        preset: int = option(default=1, help="A number.")
+
+    with pytest.raises(RequestError, match=r"An option of `Greedy` is called `preset`, which is taken"):
+        options_of(Greedy)

@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import rcframe as rc
 from rcframe.access import Access
 from rcframe.api import Attack
 from rcframe.choice import parse_choice
+from rcframe.data.images import DataInfo
 from rcframe.errors import RequestError
 from rcframe.evaluation.oracle import Oracle
 from rcframe.evaluation.threat import Threat
+from rcframe.networks.spiking import SpikingNetwork
 from rcframe.options import component, option
+from rcframe.registry import registry
 from rcframe.session import keeping
-from rcframe.testing.toys import some_images, trained_network
-from rcframe.wrapping import WrappingAttack
+from rcframe.testing.toys import CLASSES, some_images, toy_dataset, trained_network
+from rcframe.wrapping import WrappingAttack, WrappingModel
 from tests.conftest import Announce
 
 
@@ -99,3 +102,48 @@ def test_the_code_of_the_inner_attack_is_part_of_what_determines_a_measurement(
     assert {f"code of {module}" for module in (__name__, "rcframe_attacks.wrappers", "rcframe_attacks.fgsm")} <= {
         *parts
     }
+
+
+@component
+class Negated(WrappingModel):
+    """A model whose outputs have the other sign."""
+
+    def wrap(self, network: nn.Module, info: DataInfo) -> nn.Module:
+        assert len(info.classes) == CLASSES
+        return nn.Sequential(network, Minus())
+
+
+class Minus(nn.Module):
+    """Changes the sign."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return -x
+
+
+def built(model: rc.Model) -> nn.Module:
+    torch.manual_seed(0)
+    return model.build(toy_dataset().info).eval()
+
+
+def test_a_model_is_built_around_the_one_inside() -> None:
+    x, _ = some_images()
+    inside = registry().make("model", "mlp:hidden=4")
+    assert isinstance(inside, rc.Model)
+    assert torch.equal(built(Negated(model="mlp:hidden=4"))(x), -built(inside)(x))
+
+
+def test_the_model_inside_may_spike() -> None:
+    (spiking, _) = built(Negated(model="mlp:hidden=4", neuron="lif:steps=3")).children()
+    assert isinstance(spiking, SpikingNetwork)
+    assert spiking.steps == 3
+
+
+def test_a_wrapping_model_is_made_of_what_is_inside() -> None:
+    assert [part.kind for part in Negated(model="mlp", neuron="lif").parts()] == ["model", "neuron"]
+    assert Negated(model="mlp").parts() == (registry().make("model", "mlp"),)
+
+
+def test_one_wrapping_model_is_enough(announce: Announce) -> None:
+    announce(Negated, "negated")
+    with pytest.raises(RequestError, match=r"`negated:mlp` is one around another already.*name the model inside it"):
+        Negated(model="negated:mlp").parts()

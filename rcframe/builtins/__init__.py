@@ -28,6 +28,12 @@ SPECS: tuple[Spec, ...] = (
         summary="The student of an earlier run.",
     ),
     Spec(
+        kind="teacher",
+        name="distilled",
+        target="rcframe.builtins.distilled:DistilledTeacher",
+        summary="The student of another teacher, trained in the same run.",
+    ),
+    Spec(
         kind="student",
         name="plain",
         target="rcframe.builtins.plain:PlainStudent",

@@ -91,13 +91,16 @@ def _built(saved: Architecture, run: Run) -> nn.Module:
     """Build the network that a file describes, of parts that a file may choose."""
     choice = parse_choice(saved.model, "model")
     check_vouched(choice, run.make(Model, choice), run.make(Model, run.model))  # type: ignore[type-abstract]
-    neuron = _neuron(saved.neuron, run) if saved.neuron else None
-    network = run.network("saved", saved.model)
-    return neuron.convert(network) if neuron else network
+    if saved.neuron:
+        neuron = parse_choice(saved.neuron, "neuron")
+        check_vouched(neuron, run.make(NeuronModel, neuron), None)  # type: ignore[type-abstract]
+    return build_network(saved, run, "saved")
 
 
-def _neuron(spec: str, run: Run) -> NeuronModel:
-    choice = parse_choice(spec, "neuron")
-    neuron = run.make(NeuronModel, choice)  # type: ignore[type-abstract]
-    check_vouched(choice, neuron, None)
-    return neuron
+def build_network(architecture: Architecture, run: Run, name: str) -> nn.Module:
+    """Build a network of the run called `name`, freshly initialised, as it is described."""
+    network = run.network(name, architecture.model)
+    if architecture.neuron is None:
+        return network
+    neuron = run.make(NeuronModel, architecture.neuron)  # type: ignore[type-abstract]
+    return neuron.convert(network).to(run.device)

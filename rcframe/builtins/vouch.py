@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from rcframe.api import Component
 from rcframe.choice import Choice, format_choice
 from rcframe.errors import RequestError
 from rcframe.options import changed_options, options_of
+from rcframe.registry import registry
 
 
 def check_vouched(choice: Choice, saved: Component, named: Component | None) -> None:
     """Refuse what a weights file asks for if its options could name code or files and the user did not name the same.
 
     `saved` is built from the `choice` in the file; `named` is what the user chose for this run, if there is a choice.
+    What `saved` is made of is held to the same.
     """
+    vouched = () if named is None else (named, *named.parts())
+    _check_one(choice, saved, vouched)
+    for part in saved.parts():
+        _check_one(registry().choice_of(part), part, vouched)
+
+
+def _check_one(choice: Choice, saved: Component, vouched: Sequence[Component]) -> None:
     for option in options_of(type(saved)):
         value = getattr(saved, option.name)
         if option.harmless or value == option.default:
             continue
-        if type(named) is type(saved) and getattr(named, option.name) == value:
+        if any(type(named) is type(saved) and getattr(named, option.name) == value for named in vouched):
             continue
         asked = _spelled(choice, saved)
+        choosable = any(named.kind == saved.kind for named in vouched)
         raise RequestError(
             f"the file asks for the {saved.kind} `{asked}`, whose `{option.name}` could name any code or file. A "
-            f"weights file does not decide what is run here. {_remedy(saved, asked, named is not None)}"
+            f"weights file does not decide what is run here. {_remedy(saved, asked, choosable)}"
         )
 
 

@@ -56,17 +56,18 @@ class ComponentType(_SpecString):
     def _complete_options(self, name: str, given: str) -> list[CompletionItem]:
         from rcframe.choice import Choice
         from rcframe.errors import RcframeError
-        from rcframe.options import options_of
+        from rcframe.options import PRESET, options_of, presets_of
         from rcframe.registry import registry
 
         before, comma, last = given.rpartition(",")
         try:
-            known = options_of(registry().load(self.kind, Choice(name)))
+            cls = registry().load(self.kind, Choice(name))
+            known, presets = options_of(cls), presets_of(cls)
         except RcframeError:
             return []
         start = f"{name}:{before}{comma}"
-        return [
-            CompletionItem(f"{start}{option.name}=", help=option.help)
-            for option in known
-            if option.name.startswith(last)
+        offered = [
+            *((f"{option.name}=", option.help) for option in known),
+            *((f"{PRESET}={preset}", "Stands for several options at once.") for preset in presets),
         ]
+        return [CompletionItem(f"{start}{text}", help=words) for text, words in offered if text.startswith(last)]

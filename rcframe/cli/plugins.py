@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import rich_click as click
@@ -11,6 +12,8 @@ import rich_click as click
 from rcframe.api import KINDS
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from rcframe.api import Component
     from rcframe.registry import Plugin
 
@@ -82,7 +85,7 @@ def info(kind: str, name: str) -> None:
     from rich.table import Table
 
     from rcframe.choice import parse_choice
-    from rcframe.options import options_of, to_text
+    from rcframe.options import options_of, presets_of, to_text
     from rcframe.registry import registry
 
     choice = parse_choice(name, kind)
@@ -98,9 +101,26 @@ def info(kind: str, name: str) -> None:
     for option in options_of(cls):
         table.add_row(option.name, to_text(option.default), escape(option.allowed), escape(option.help))
     console.print(table)
+    if presets := presets_of(cls):
+        console.print(_preset_table(presets))
+        console.print(f"Choose one as in `{choice.name}:preset={next(iter(presets))}`; options given beside it win.")
     first = next((option.name for option in options_of(cls)), None)
     if first:
         console.print(f"Set them as in `{choice.name}:{first}=...`, by keyword in Python, or in a run.toml table.")
+
+
+def _preset_table(presets: Mapping[str, Mapping[str, object]]) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    from rcframe.choice import Choice, format_choice
+
+    table = Table(title="Presets")
+    for heading in ("preset", "stands for"):
+        table.add_column(heading, overflow="fold")
+    for name, values in presets.items():
+        table.add_row(name, escape(format_choice(Choice(name, values)).partition(":")[2]))
+    return table
 
 
 def _needs(cls: type[Component], name: str) -> list[str]:

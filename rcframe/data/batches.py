@@ -106,9 +106,10 @@ class Batches:
         """Return this shard of the batch at `position`; changed too, if it stays on the CPU."""
         part = self._part(position)
         begin = position * self.size + part.begin
-        batch = self.images.fetch(order[begin : begin + len(part)])
-        if len(part) < part.whole:
-            batch = attrs.evolve(batch, share=self.shard.count * len(part) / part.whole)
+        index = order[begin : begin + len(part)]
+        found = self.images.fetch(index)
+        share = self.shard.count * len(part) / part.whole if len(part) < part.whole else 1.0
+        batch = Batch(found.x, found.y, share, None if self.augment else index)
         return batch if self._moves else self._changed(batch, epoch, position)
 
     def _part(self, position: int) -> Part:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import attrs
 import torch
@@ -26,6 +28,9 @@ class Batch:
     #: When several processes share a batch: their number times the share of the images that is here. The mean over the
     #: processes of `share` times the mean loss of the images here is then the mean loss of the whole batch.
     share: float = 1.0
+    #: Where in their set these images are (B,), while they are as they are there; None once something changed them.
+    #: Added in API 1.4.
+    index: Tensor | None = None
 
     @property
     def images(self) -> Tensor:
@@ -43,13 +48,15 @@ class Batch:
         """Return the batch on a device."""
         x = None if self.x is None else self.x.to(device, non_blocking=True)
         y = None if self.y is None else self.y.to(device, non_blocking=True)
-        return attrs.evolve(self, x=x, y=y)
+        index = None if self.index is None else self.index.to(device, non_blocking=True)
+        return attrs.evolve(self, x=x, y=y, index=index)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, from which a copy to a GPU runs beside other work."""
         x = None if self.x is None else self.x.pin_memory()
         y = None if self.y is None else self.y.pin_memory()
-        return attrs.evolve(self, x=x, y=y)
+        index = None if self.index is None else self.index.pin_memory()
+        return attrs.evolve(self, x=x, y=y, index=index)
 
 
 @attrs.frozen
@@ -159,6 +166,38 @@ class Subset(Images):
     def fingerprint(self) -> str:
         """Return a hash of the other set and of which of its images these are."""
         return combined("subset", self._images.fingerprint(), tensor_digest(self._index.long()))
+
+
+class Concatenated(Images):
+    """Several unlabelled sets, one after the other."""
+
+    def __init__(self, sets: Sequence[Images]) -> None:
+        self._sets = tuple(sets)
+        self._starts = torch.tensor([0, *itertools.accumulate(map(len, self._sets))])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    @property
+    def labels(self) -> None:
+        """All labels (N,), or None."""
+        return None
+
+    def fetch(self, index: Tensor) -> Batch:
+        """Return the images at `index` (B,)."""
+        which = torch.bucketize(index, self._starts[1:], right=True)
+        x: Tensor | None = None
+        for number, images in enumerate(self._sets):
+            places = torch.nonzero(which == number).flatten()
+            if len(places):
+                part = images.fetch(index[places] - self._starts[number]).images
+                x = part.new_empty(len(index), *part.shape[1:]) if x is None else x
+                x[places] = part
+        return Batch(self._sets[0].fetch(index).x if x is None else x)
+
+    def fingerprint(self) -> str:
+        """Return a hash of all sets, in their order."""
+        return combined("concatenated", *(images.fingerprint() for images in self._sets))
 
 
 class Unlabelled(Images):

@@ -92,7 +92,9 @@ class _Items(Dataset[_Item]):
 def _shared(batch: Batch) -> _Item:
     """Move a batch to shared memory here: in the queue's own thread a failure would be lost, and the run would hang."""
     try:
-        return attrs.evolve(batch, x=_shared_tensor(batch.x), y=_shared_tensor(batch.y))
+        # The places are part of the order of the whole epoch, which need not come along with every batch.
+        index = None if batch.index is None else batch.index.clone()
+        return attrs.evolve(batch, x=_shared_tensor(batch.x), y=_shared_tensor(batch.y), index=_shared_tensor(index))
     except (OSError, RuntimeError) as error:
         return RunFailed(
             f"A data worker found no room for a batch in shared memory, /dev/shm ({_in_words(error)}). {_REMEDY}"

@@ -12,7 +12,7 @@ from rcframe.access import Access
 from rcframe.api import Attack, Certifier
 from rcframe.data.images import check_pixels
 from rcframe.errors import RequestError, RunFailed
-from rcframe.evaluation.oracle import ModelOracle, Queries
+from rcframe.evaluation.oracle import ModelOracle, Queries, Release
 from rcframe.evaluation.threat import Threat
 from rcframe.networks.modes import evaluating, parameters_fixed
 from rcframe.training.memory import out_of_memory
@@ -50,11 +50,13 @@ def attack_batch(
     *,
     source: nn.Module | None = None,
     faults: Faults | None = None,
+    release: Release | None = None,
 ) -> Tensor:
     """Return adversarial images (B, C, H, W) for `model`: crafted by `attack`, projected into the threat.
 
     They are crafted on `source` where one is given, else on the model itself. Both come back exactly as they were:
     modes, gradients, batch statistics. `queries` and `faults` collect what was asked and what had to be put right.
+    `release` is the defence of the model's owner, which only those meet who ask.
     """
     x, y = _checked(x.detach(), y, "The images to attack")
     if threat.norm not in attack.norms:
@@ -62,7 +64,7 @@ def attack_batch(
     if threat.eps == 0 or not len(x):
         return x.clone()
     asked = model if source is None else source
-    oracle = ModelOracle(asked, attack.access | Access.LABEL)
+    oracle = ModelOracle(asked, attack.access | Access.LABEL, release=release)
     if queries is not None:
         oracle.queries = queries
     with evaluating(model, asked), parameters_fixed(asked), torch.inference_mode(False), torch.enable_grad():

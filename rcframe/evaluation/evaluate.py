@@ -9,11 +9,13 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from rcframe.access import Access
 from rcframe.api import Attack, Certifier
 from rcframe.data.images import Images, check_pixels
 from rcframe.errors import RunFailed
 from rcframe.evaluation.album import Album, evenly
 from rcframe.evaluation.crafting import attack_batch, certify_batch
+from rcframe.evaluation.oracle import Release
 from rcframe.evaluation.tally import Tally
 from rcframe.evaluation.threat import Threat
 from rcframe.evaluation.verdict import Moved, Verdict
@@ -64,6 +66,11 @@ def predict(module: nn.Module, x: Tensor) -> Tensor:
     """Return the predicted classes (B,) of `x` (B, C, H, W) in evaluation mode; -1 where an output is no number."""
     with evaluating(module):
         outputs: Tensor = module(x)
+    return named(outputs)
+
+
+def named(outputs: Tensor) -> Tensor:
+    """Return the classes (B,) that outputs (B, classes) name; -1 where one of these is no number."""
     return outputs.argmax(dim=1).masked_fill(outputs.isnan().any(dim=1), -1)
 
 
@@ -82,6 +89,11 @@ def spread(images: Images, count: int) -> Tensor:
     return evenly(len(images), count)
 
 
+def only_asks(attack: Attack, source: nn.Module | None = None) -> bool:
+    """Say whether an attack asks the attacked model for answers and looks no further."""
+    return source is None and not attack.access & (Access.INPUT_GRAD | Access.PARAMS)
+
+
 #: Judges images (B, C, H, W) with labels (B,).
 Judge = Callable[[Tensor, Tensor], Verdict]
 
@@ -95,6 +107,8 @@ class Evaluator:
     seed: int = 0
     compute: Compute = attrs.field(factory=Compute)
     keeper: Keeper = attrs.field(factory=Keeper)
+    #: What defends the measured model in its answers; attacks that only ask meet it, those with gradients do not.
+    release: Release | None = None
     #: Told how many further images are done.
     progress: Callable[[int], None] = lambda images: None
     #: Told what the user should know.
@@ -109,12 +123,29 @@ class Evaluator:
     def clean(self, module: nn.Module, tally: Tally | None = None) -> Tensor:
         """Return which images (n,) the model gets right."""
 
+        return self._answered(module, module, tally or self.tally("clean"))
+
+    def released(self, module: nn.Module, release: Release, tally: Tally | None = None) -> Tensor:
+        """Return which images (n,) are right in what leaves in the place of the model's answers."""
+
+        def answer(x: Tensor) -> Tensor:
+            # Drawn from the batch's own seed: the same in any number of processes, and when a run goes on.
+            query = int(torch.randint(2**31, ()))
+            return release(module(x), x, query)
+
+        return self._answered(answer, module, tally or self.tally("released"))
+
+    def _answered(self, answer: Callable[[Tensor], Tensor], module: nn.Module, tally: Tally) -> Tensor:
+        """Return which images (n,) are right in the answers (B, classes), which are kept if the tally keeps any."""
+
         def judge(x: Tensor, y: Tensor) -> Verdict:
             check_pixels(x, "The test images")
-            answers = predict(module, x)
-            return Verdict(answers == y, answers)
+            with torch.no_grad(), evaluating(module):
+                outputs = answer(x)
+            answers = named(outputs)
+            return Verdict(answers == y, answers, logits=outputs)
 
-        return self.collect(judge, PREDICT_BATCH, tally or self.tally("clean"))
+        return self.collect(judge, PREDICT_BATCH, tally)
 
     def attacked(
         self,
@@ -130,13 +161,22 @@ class Evaluator:
         where one is given, else on the model itself.
         """
         used = tally or self.tally(type(attack).__name__)
+        release = self.release if only_asks(attack, source) else None
 
         def judge(x: Tensor, y: Tensor) -> Verdict:
             answers, x_adv = predict(module, x), x.clone()
             here = (answers == y).nonzero().squeeze(1)
             if len(here):
                 x_adv[here] = attack_batch(
-                    attack, module, x[here], y[here], threat, used.queries, source=source, faults=used.faults
+                    attack,
+                    module,
+                    x[here],
+                    y[here],
+                    threat,
+                    used.queries,
+                    source=source,
+                    faults=used.faults,
+                    release=release,
                 )
                 answers[here] = predict(module, x_adv[here])
             return Verdict(answers == y, answers, x_adv, Moved.of(x_adv, x, answers != y))
@@ -164,10 +204,17 @@ class Evaluator:
         stream: str | None = None,
         determined_by: Mapping[str, str] | None = None,
         album: Album | None = None,
+        classes: int = 0,
     ) -> Tally:
-        """Return an empty tally for these images."""
+        """Return an empty tally for these images, which keeps so many outputs of each."""
         return Tally(
-            name, self.count, determined_by, self.compute, stream=name if stream is None else stream, album=album
+            name,
+            self.count,
+            determined_by,
+            self.compute,
+            stream=name if stream is None else stream,
+            album=album,
+            classes=classes,
         )
 
     def collect(self, judge: Judge, size: int, tally: Tally) -> Tensor:

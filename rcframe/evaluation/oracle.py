@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import attrs
 import torch
@@ -78,11 +78,18 @@ def _strongest(granted: Access, logits: Tensor) -> Tensor:
     return logits.detach().argmax(dim=1)
 
 
+#: What an owner lets out in the place of logits (B, classes), given them, the images (B, C, H, W) that were asked for,
+#: and the number of the query.
+Release = Callable[[Tensor, Tensor, int], Tensor]
+
+
 class Oracle(ABC):
     """A frozen model that answers queries."""
 
     access: Access
     queries: Queries
+    #: Whether the same image gets the same answer whenever it is asked for. Added in API 1.4.
+    repeatable: bool = True
 
     @abstractmethod
     def query(self, x: Tensor, taps: Sequence[str] = ()) -> Answer:
@@ -90,6 +97,15 @@ class Oracle(ABC):
 
         With input gradients granted and `x.requires_grad`, the answer is differentiable with respect to `x`.
         """
+
+    def query_again(self, x: Tensor) -> Answer:
+        """Answer for images `x` that were asked for and counted before the run was stopped. Added in API 1.4."""
+        return self.query(x)
+
+    @property
+    def remaining(self) -> int | None:
+        """Images that may still be asked for, or None without a budget."""
+        return None
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -125,15 +141,24 @@ class ModelOracle(Oracle):
     """A network in evaluation mode behind an access level.
 
     The caller puts the network into evaluation mode, for as long as the oracle is used. Nothing public leads to the
-    network unless its parameters are granted.
+    network unless its parameters are granted. `release` is the owner's defence, if there is one: it changes what the
+    network says before anything leaves.
     """
 
-    def __init__(self, module: nn.Module, access: Access, budget: int | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        access: Access,
+        budget: int | None = None,
+        release: Release | None = None,
+        repeatable: bool = True,
+    ) -> None:
         self.access = access
         self.queries = Queries()
         self.budget = budget
-        self.__module = module
-        self.__checked = False
+        self.repeatable = repeatable
+        self.__module, self.__release = module, release
+        self.__asked = self.__answered = False
 
     @property
     def remaining(self) -> int | None:
@@ -147,15 +172,30 @@ class ModelOracle(Oracle):
             self._need(Access.INPUT_GRAD)
         if taps:
             self._need(Access.FEATURES)
-        first = not self.__checked
-        if first:
-            check_pixels(x.detach(), "The images sent to the model")
-            self.__checked = True
+        self._check(x)
         self._count(len(x), gradient)
+        return self._answer(x, taps, gradient)
+
+    def query_again(self, x: Tensor) -> Answer:
+        """Answer for images `x` without counting them a second time."""
+        self._check(x)
+        return self._answer(x)
+
+    def _check(self, x: Tensor) -> None:
+        """Refuse what is no image, once: whoever sends pixels in the wrong range does so from the start."""
+        if not self.__asked:
+            check_pixels(x.detach(), "The images sent to the model")
+        self.__asked = True
+
+    def _answer(self, x: Tensor, taps: Sequence[str] = (), gradient: bool = False) -> Answer:
+        """Answer without counting."""
         with torch.set_grad_enabled(gradient), recording(self.__module, taps) as features:
             logits: Tensor = self.__module(x)
-        if first and Access.LOGITS in self.access:
-            check_logits(logits)
+            if not self.__answered and Access.LOGITS in self.access:
+                check_logits(logits)
+            self.__answered = True
+            if self.__release is not None:
+                logits = self.__release(logits, x, self.queries.calls)
         # A model may answer in another precision than it is asked in, which those who ask need not expect.
         wide = logits.dtype == torch.float64 and x.dtype != torch.float64
         return Answer(self.access, _strongest(self.access, logits.to(x.dtype) if wide else logits), dict(features))

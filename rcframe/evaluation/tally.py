@@ -34,11 +34,15 @@ class Tally:
     #: Where the judged images themselves are kept, if any are.
     album: Album | None = None
     faults: Faults = attrs.field(factory=Faults)
+    #: Outputs of each image that are kept; 0 for none.
+    classes: int = 0
     #: The predicted classes (count,), -1 where an output was no number: int16. Those of this process until it is read.
     answers: Tensor = attrs.field(init=False)
     #: How far images (count,) were moved that an attack broke, 0 for all others: float32.
     linf: Tensor = attrs.field(init=False)
     l2: Tensor = attrs.field(init=False)
+    #: The outputs (count, classes): float32.
+    logits: Tensor = attrs.field(init=False)
     #: What this process judged: 1 for right, 0 for wrong, -1 for nothing; (count,) int8.
     _own: Tensor = attrs.field(init=False)
     #: Which images are done, by whichever process; (count,) bool.
@@ -53,6 +57,7 @@ class Tally:
         """Know nothing but judgements: what another process noted must not be added twice."""
         self.answers = torch.zeros(self.count, dtype=torch.int16)
         self.linf, self.l2 = torch.zeros(self.count), torch.zeros(self.count)
+        self.logits = torch.zeros(self.count, self.classes)
 
     def judged(self, start: int, end: int) -> bool:
         """Say whether the images from `start` to `end` are done."""
@@ -67,6 +72,8 @@ class Tally:
             self.answers[place] = verdict.answers.to("cpu", torch.int16)
         if verdict.moved is not None:
             self.linf[place], self.l2[place] = verdict.moved.linf.cpu(), verdict.moved.l2.cpu()
+        if self.classes and verdict.logits is not None:
+            self.logits[place] = verdict.logits.to("cpu", torch.float32)
         if self.album is not None and verdict.judged is not None:
             self.album.note(start, verdict.judged)
 
@@ -89,6 +96,8 @@ class Tally:
             "linf": self._total(self.linf),
             "l2": self._total(self.l2),
         }
+        if self.classes:
+            state["logits"] = self._total(self.logits)
         if self.album is not None:
             state["pictures"] = self._total(self.album.pictures)
         return state
@@ -118,6 +127,10 @@ class Tally:
             counts.load_state_dict(dict(zip(attrs.asdict(counts), cast("list[int]", state[name]), strict=True)))
         self.answers = cast(Tensor, state["answers"]).clone()
         self.linf, self.l2 = cast(Tensor, state["linf"]).clone(), cast(Tensor, state["l2"]).clone()
+        if self.classes:
+            # Older states kept none: these are no numbers, and nobody takes them for answers.
+            nothing = torch.full_like(self.logits, torch.nan)
+            self.logits = cast(Tensor, state.get("logits", nothing)).clone()
         if self.album is not None:
             self.album.pictures.copy_(cast(Tensor, state["pictures"]))
 

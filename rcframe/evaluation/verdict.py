@@ -31,3 +31,5 @@ class Verdict:
     #: What was judged (B, C, H, W) if that is not the images themselves.
     judged: Tensor | None = None
     moved: Moved | None = None
+    #: The outputs of the network (B, classes), where they are kept.
+    logits: Tensor | None = None

@@ -13,6 +13,7 @@ import attrs
 
 from rcframe.errors import RequestError
 from rcframe.experiments.matrix_file import MatrixFile, Row, Settings
+from rcframe.guarding import guards_of, trained_part
 from rcframe.options import values_of
 from rcframe.session.assemble import Parts, Refusal, build_parts, check_settings
 from rcframe.session.config import (
@@ -215,14 +216,15 @@ def _teacher(run: PlannedRun) -> Hashable:
     """What the training of a teacher depends on."""
     config, parts = run.config, run.parts
     machine = (config.seed, config.device, config.threads, config.precision, config.deterministic)
-    return (*machine, parts.data, parts.model, parts.teacher)
+    return (*machine, parts.data, parts.model, trained_part(parts.teacher))
 
 
 def _student(run: PlannedRun) -> Hashable:
     """What the training of a student depends on."""
     config, parts = run.config, run.parts
     granted = (config.access, config.budget)
-    return (_teacher(run), *granted, parts.student_model, parts.students, parts.pruners, parts.neuron)
+    guards = guards_of(parts.teacher)
+    return (_teacher(run), *guards, *granted, parts.student_model, parts.students, parts.pruners, parts.neuron)
 
 
 def _measurements(run: PlannedRun) -> Iterator[Hashable]:

@@ -11,7 +11,7 @@ import attrs
 
 from rcframe.errors import RequestError, listed, nearest
 from rcframe.experiments.matrix_file import Given, MatrixFile, parse_matrix
-from rcframe.findings.figures import SIZES, parse_about
+from rcframe.findings.figures import kind_of, parse_about, unit_of
 from rcframe.findings.records import PublishedRecord
 from rcframe.registry import FoundRecipe, registry
 from rcframe.session.evidence import About
@@ -55,7 +55,7 @@ class Claim:
     @property
     def unit(self) -> float:
         """What `by` and `within` are counted in, as a fraction of the figure."""
-        return 1.0 if self.about.what in SIZES else 0.01
+        return unit_of(self.about.what)
 
 
 @attrs.frozen(kw_only=True)
@@ -191,7 +191,7 @@ def _published(rows: Mapping[str, Given], shown: Sequence[About], where: str) ->
                     f"{where} has a published `{figure}`, which is not among its figures."
                     f"{nearest(figure, names.values())} Figures: {listed(names.values())}."
                 )
-            unit = 1.0 if about.what in SIZES else 0.01
+            unit = unit_of(about.what)
             number, spread = value if isinstance(value, list) and len(value) == 2 else (value, None)
             if not _is_number(number) or not (spread is None or _is_number(spread)):
                 raise RequestError(f"{where} has `{figure} = {value!r}`: write a number, or [number, spread].")
@@ -209,8 +209,10 @@ def _claim(entry: Mapping[str, Given], where: str) -> Claim:
     by, within = entry.get("by", 0), entry.get("within")
     about = _figure(_text(entry, "figure", claim), claim)
     against = _figure(_text(entry, "against", claim), claim) if "against" in entry else about
-    if (about.what in SIZES) != (against.what in SIZES):
-        raise RequestError(f"{claim} compares `{about.what}` with `{against.what}`: one is a size, one an accuracy.")
+    kinds = sorted({kind_of(about.what), kind_of(against.what)})
+    if len(kinds) > 1:
+        one, other = kinds
+        raise RequestError(f"{claim} compares `{about.what}` with `{against.what}`: one is {one}, one {other}.")
     scales = tuple(_texts(entry.get("scales", list(get_args(Scale))), "scales", where))
     if unknown := [scale for scale in scales if scale not in get_args(Scale)]:
         raise RequestError(f"{claim} names the scale `{unknown[0]}`; there are {listed(get_args(Scale))}.")

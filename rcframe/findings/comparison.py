@@ -12,7 +12,18 @@ import numpy as np
 
 from rcframe.errors import RequestError, nearest
 from rcframe.findings.changes import Change, changes
-from rcframe.findings.figures import Figure, Pair, Sort, compare_pairs, figure_of, figures, judgements, paired
+from rcframe.findings.figures import (
+    Figure,
+    Pair,
+    Sort,
+    compare_pairs,
+    figure_of,
+    figures,
+    judgements,
+    paired,
+    peaks,
+    unit_of,
+)
 from rcframe.findings.folders import Collection, FoundRun, Group, collect
 from rcframe.findings.statistics import Difference
 from rcframe.findings.twins import Twins, twins, unlike_protocols
@@ -29,6 +40,8 @@ class ComparedFigure:
 
     name: str
     sort: Sort
+    #: What it and its differences are shown in: 0.01 for percent.
+    unit: float = 0.01
     first: float | None
     second: float | None
     verdict: Verdict
@@ -179,6 +192,7 @@ def _compared(both: Twins, first: Group, second: Group, pairs: Sequence[Pair]) -
     known = ComparedFigure(
         name=f"{shown.about.role} {shown.about.what}",
         sort=shown.sort,
+        unit=unit_of(shown.about.what),
         first=_mean([run for run, _ in pairs] or first.runs, mine),
         second=_mean([run for _, run in pairs] or second.runs, theirs),
         verdict="not compared",
@@ -212,9 +226,9 @@ def _verdict(difference: Difference, pairs: Sequence[Pair], first: Figure, secon
 
 
 def _equal(pairs: Sequence[Pair], first: About, second: About) -> bool:
-    """Say whether a figure is the same in both runs of each pair, and rests on the same images if that is known."""
+    """Say whether a figure is the same in both runs of each pair, image by image if that is known."""
     found = [(figure_of(run, first), figure_of(twin, second)) for run, twin in pairs]
     if any(mine and theirs and mine.value != theirs.value for mine, theirs in found):
         return False
-    judged = judgements(pairs, first, second)
-    return judged is None or np.array_equal(*judged)
+    judged, counted = judgements(pairs, first, second), peaks(pairs, first, second)
+    return all(found is None or np.array_equal(*found) for found in (judged, counted))

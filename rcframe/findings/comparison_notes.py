@@ -26,12 +26,13 @@ def summary(comparison: Comparison) -> str:
         if all(same_images(row.pairs) for row in comparison.rows):
             return f"The results are exactly equal{although}."
         return f"All figures are equal{although}; whether the same images are right is not known."
-    compared = [figure for figure in figures if figure.sort == "accuracy" and figure.difference]
+    compared = [figure for figure in figures if figure.sort != "size" and figure.difference]
     if not compared:
         return "No accuracy could be compared."
     beyond = sum(figure.verdict == "beyond noise" for figure in compared)
     of_networks = " of these networks" if all(len(row.pairs) < 2 for row in comparison.rows) else ""
-    return f"{beyond or 'None'} of {len(compared)} accuracies{of_networks} differ{'s' * (beyond < 2)} beyond noise."
+    what = "accuracies" if all(figure.sort == "accuracy" for figure in compared) else "figures"
+    return f"{beyond or 'None'} of {len(compared)} {what}{of_networks} differ{'s' * (beyond < 2)} beyond noise."
 
 
 def legend(comparison: Comparison) -> tuple[str, str]:

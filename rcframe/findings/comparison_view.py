@@ -26,6 +26,7 @@ _ROOMY = 60
 _UNBOUNDED = 10_000
 _ROW = "row"
 _SAME_SETTINGS = "Settings, versions and code are the same."
+_AMOUNTS = "So are calibration errors. Peaks are classes that get more than a tenth of a softened output."
 _SAME_SIZES = "The sizes are equal."
 
 
@@ -116,8 +117,10 @@ def figures_table(comparison: Comparison) -> Table:
     shown = [(row, figure) for row, figure in _each(comparison) if (figure.sort, figure.verdict) != ("size", "equal")]
     rows = (_named(row, several) + _cells(row, figure, alone) for row, figure in shown)
     said = notes(comparison)
-    if all(figure.sort == "accuracy" for _, figure in shown):
+    if all(figure.sort != "size" for _, figure in shown):
         said = (_SAME_SIZES, *said)
+    if any(figure.sort == "amount" for _, figure in shown):
+        said = (_AMOUNTS, *said)
     said = ("Accuracies are in percent, their differences in points with 95% intervals.", *said)
     title = f"What came out{_in_row(comparison)}"
     return Table(title, (*((_ROW,) if several else ()), *columns), tuple(rows), said)
@@ -155,6 +158,8 @@ def _verdict(row: ComparedRow, figure: ComparedFigure) -> str:
 def _value(figure: ComparedFigure, value: float | None) -> str:
     if value is None:
         return NOTHING
+    if figure.sort == "amount":
+        return f"{value / figure.unit:.2f}"
     return f"{100 * value:.1f}" if figure.sort == "accuracy" else f"{value:,.0f}"
 
 
@@ -162,10 +167,11 @@ def _difference(figure: ComparedFigure) -> str:
     found = figure.difference
     if found is None:
         return NOTHING
-    if figure.sort == "accuracy":
+    if figure.sort != "size":
+        digits = 1 if figure.sort == "accuracy" else 2
         # Adding zero takes the sign from what is rounded to it; that of an end says on which side of zero it is.
-        mean, low, high = round(100 * found.mean, 1) + 0.0, 100 * found.low + 0.0, 100 * found.high + 0.0
-        return f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+        mean, low, high = (number / figure.unit + 0.0 for number in (found.mean, found.low, found.high))
+        return f"{round(mean, digits) + 0.0:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
     part = f" ({found.mean / figure.first:+.1%})" if figure.first else ""
     return f"{found.mean:+,.0f}{part}"
 

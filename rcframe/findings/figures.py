@@ -10,30 +10,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcframe.errors import RequestError
+from rcframe.evaluation.amount import Amount
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.folders import FoundRun, Group
 from rcframe.findings.statistics import (
     Difference,
     Estimate,
+    compare_amounts,
+    compare_counts,
     compare_images,
     compare_proportions,
     compare_values,
     estimate,
+    estimate_amounts,
 )
 from rcframe.options import Number
 from rcframe.session.evidence import About, Evidence, Role
-from rcframe.session.outcomes import WORST_CASE
+from rcframe.session.outcomes import AGREEMENT, CALIBRATION_ERROR, RELEASED, WORST_CASE
 from rcframe.session.report import Measurement, ModelReport, Protocol, Report
 
 #: What is known of every network besides accuracies.
 SIZES = ("parameters", "nonzero", "bytes")
 ROLES: tuple[Role, Role] = ("teacher", "student")
-#: Whether a figure is an accuracy, shown in percent, or a size.
-Sort = Literal["accuracy", "size"]
+#: How many classes of a softened output are above a tenth.
+PEAKS = "peaks"
+#: What is known of outputs: of a student the first, of a guarded teacher the second, of every network the others.
+OF_OUTPUTS = (AGREEMENT, RELEASED, CALIBRATION_ERROR, PEAKS)
+#: Whether a figure is a fraction of images, shown in percent, something else that is measured on images, or a size.
+Sort = Literal["accuracy", "amount", "size"]
 #: Two runs that are compared.
 Pair = tuple[FoundRun, FoundRun]
 #: Which images are right, (runs, images).
 Judged = NDArray[np.bool_]
+#: How much was counted of images, (runs, images).
+Counted = NDArray[np.int16]
 CERTIFIED = "certified by "
 #: Stands between what was measured and a radius of its curve.
 _AT = " at "
@@ -49,11 +59,27 @@ class Figure:
     measured: Measurement | None = None
     #: By spec string, the attacks of which it is the worst case.
     attacks: Mapping[str, Protocol] = attrs.field(factory=dict)
+    #: How it was measured, if it is an amount.
+    amount: Amount | None = None
+    #: At which outputs were softened, if it depends on that.
+    temperature: float | None = None
 
     @property
     def sort(self) -> Sort:
         """What kind of number it is."""
-        return "accuracy" if self.measured else "size"
+        return "accuracy" if self.measured else "amount" if self.amount else "size"
+
+
+def unit_of(what: str) -> float:
+    """Return what differences of a figure are counted in: points of percent, or 1 where it is no fraction."""
+    return 1.0 if what in (*SIZES, PEAKS) else 0.01
+
+
+def kind_of(what: str) -> str:
+    """Say what kind of number a figure is; only those of one kind can be held against each other."""
+    if what in SIZES:
+        return "a size"
+    return {CALIBRATION_ERROR: "a calibration error", PEAKS: "a number of peaks"}.get(what, "an accuracy")
 
 
 def parse_about(text: str) -> About:
@@ -65,8 +91,8 @@ def parse_about(text: str) -> About:
     if role not in ROLES or not what.strip():
         raise RequestError(
             f"Cannot read the figure `{text}`: write `teacher` or `student`, then `clean`, an attack as it was typed, "
-            f"`{WORST_CASE}`, `{CERTIFIED.strip()}` a certifier, or one of {', '.join(SIZES)}. A point of a curve has "
-            f"its eps behind it: `student {WORST_CASE}{_AT}0.01`."
+            f"`{WORST_CASE}`, `{CERTIFIED.strip()}` a certifier, or one of {', '.join((*OF_OUTPUTS, *SIZES))}. A point "
+            f"of a curve has its eps behind it: `student {WORST_CASE}{_AT}0.01`."
         )
     return About(role, what.strip())
 
@@ -94,8 +120,24 @@ def accuracies(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
 def _of_model(role: Role, model: ModelReport) -> Iterator[Figure]:
     for what, measured in accuracies(model):
         yield _accuracy(About(role, what), measured, model)
+    yield from _of_outputs(role, model)
     for size in SIZES:
         yield Figure(About(role, size), float(getattr(model.size, size)))
+
+
+def _of_outputs(role: Role, model: ModelReport) -> Iterator[Figure]:
+    outputs = model.outputs
+    if outputs.likeness:
+        agreement = outputs.likeness.agreement
+        yield Figure(About(role, AGREEMENT), agreement.value, Measurement(agreement))
+    if model.released:
+        yield Figure(About(role, RELEASED), model.released.accuracy, model.released)
+    if outputs.calibration:
+        error = outputs.calibration.error
+        yield Figure(About(role, CALIBRATION_ERROR), error.value, amount=error)
+    if outputs.softness:
+        peaks, temperature = outputs.softness.peaks, outputs.softness.temperature
+        yield Figure(About(role, PEAKS), peaks.value, amount=peaks, temperature=temperature)
 
 
 def _accuracy(about: About, measured: Measurement, model: ModelReport) -> Figure:
@@ -149,6 +191,9 @@ def estimate_of(group: Group, about: About) -> Estimate | None:
     present = [figure for figure in found if figure is not None]
     if len(present) < len(found) or not present:
         return None
+    amounts = [figure.amount for figure in present if figure.amount]
+    if len(amounts) == len(present):
+        return estimate_amounts(amounts)
     images = min(figure.measured.n if figure.measured else 0 for figure in present)
     return estimate([figure.value for figure in present], images)
 
@@ -174,15 +219,20 @@ def compare_pairs(
 ) -> Difference | None:
     """Return how much higher a figure of the first run of each pair is than that of the second.
 
-    None without pairs, or where a run lacks the figure.
+    None without pairs, where a run lacks the figure, or where outputs were softened at several temperatures.
     """
     other = about_second or about
     found = [(figure_of(run, about), figure_of(twin, other)) for run, twin in pairs]
     known = [(mine, theirs) for mine, theirs in found if mine and theirs]
-    if not known or len(known) < len(found):
+    if not known or len(known) < len(found) or any(mine.temperature != theirs.temperature for mine, theirs in known):
         return None
     if by_image and (judged := judgements(pairs, about, other)):
         return compare_images(*judged)
+    if by_image and (found_peaks := peaks(pairs, about, other)):
+        return compare_counts(*found_peaks)
+    amounts = [(mine.amount, theirs.amount) for mine, theirs in known if mine.amount and theirs.amount]
+    if len(amounts) == len(known):
+        return compare_amounts([mine for mine, _ in amounts], [theirs for _, theirs in amounts])
     accuracies = [
         (mine.measured.result, theirs.measured.result) for mine, theirs in known if mine.measured and theirs.measured
     ]
@@ -209,6 +259,19 @@ def judgements(pairs: Sequence[Pair], about: About, other: About) -> tuple[Judge
     if len(right) < len(pairs) or len(others) < len(pairs) or len({len(judged) for judged in (*right, *others)}) > 1:
         return None
     return np.stack(right), np.stack(others)
+
+
+def peaks(pairs: Sequence[Pair], about: About, other: About) -> tuple[Counted, Counted] | None:
+    """Return how many peaks the outputs for each image have, (pairs, images) each; None unless all are known."""
+    if not pairs or about.what != PEAKS or other.what != PEAKS or not same_images(pairs):
+        return None
+    mine = [run.evidence.peaks.get(About(about.role, "clean")) for run, _ in pairs if run.evidence]
+    theirs = [twin.evidence.peaks.get(About(other.role, "clean")) for _, twin in pairs if twin.evidence]
+    counted = [found for found in mine if found is not None and (found >= 0).all()]
+    others = [found for found in theirs if found is not None and (found >= 0).all()]
+    if len(counted) < len(pairs) or len(others) < len(pairs) or len({len(found) for found in (*counted, *others)}) > 1:
+        return None
+    return np.stack(counted), np.stack(others)
 
 
 def _right(evidence: Evidence, about: About) -> NDArray[np.bool_] | None:

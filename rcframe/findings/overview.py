@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rcframe.findings.figures import CERTIFIED, ROLES, SIZES, estimate_of, figures
+from rcframe.findings.figures import CERTIFIED, OF_OUTPUTS, ROLES, SIZES, estimate_of, figures
 from rcframe.findings.folders import Collection, Group, Unfinished
 from rcframe.findings.statistics import Estimate
 from rcframe.findings.tables import NOTHING, Table
 from rcframe.session.evidence import About
-from rcframe.session.outcomes import WORST_CASE
+from rcframe.session.outcomes import AGREEMENT, RELEASED, WORST_CASE
 
 _CAPTION = (
     "Accuracy in percent, the mean over the seeds, with its 95% interval: noise of the seeds (Student's t) and of the "
@@ -19,7 +19,7 @@ _CAPTION = (
 
 def overview(collection: Collection) -> Table:
     """Return what was measured of teacher and student, with intervals, counts and sizes."""
-    accuracies, sizes = accuracies_of(collection.groups), _sizes()
+    accuracies, sizes = [*accuracies_of(collection.groups), *_besides(collection.groups)], _sizes()
     measured = (*(f"{about.role} {about.what}" for about in accuracies), "n", "seeds")
     weighed = tuple(f"{about.role} {about.what.replace('nonzero', 'non-zero')}" for about in sizes)
     told = ("warnings", "remarks") if collection.unfinished else ("warnings",)
@@ -47,11 +47,20 @@ def accuracies_of(groups: Sequence[Group]) -> list[About]:
     Of a curve only its last point is named.
     """
     found = dict.fromkeys(
-        about for group in groups for about, figure in figures(group.first.report).items() if figure.measured
+        about
+        for group in groups
+        for about, figure in figures(group.first.report).items()
+        if figure.measured and about.what not in OF_OUTPUTS
     )
     whats = dict.fromkeys(about.what for about in found)
     ordered = sorted(whats, key=_place)
     return [About(role, what) for what in ordered for role in ROLES if About(role, what) in found]
+
+
+def _besides(groups: Sequence[Group]) -> list[About]:
+    """Name what is shown beside accuracies, where a group has it: what a guarded teacher releases, and agreement."""
+    shown = (About("teacher", RELEASED), About("student", AGREEMENT))
+    return [about for about in shown if any(about in figures(group.first.report) for group in groups)]
 
 
 def _place(what: str) -> int:
@@ -71,6 +80,13 @@ def percent(estimate: Estimate | None) -> str:
         return NOTHING
     low, high = max(0.0, estimate.low), min(1.0, estimate.high)
     return f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def amount(estimate: Estimate | None, unit: float = 1.0) -> str:
+    """Write a figure that is no accuracy, such as `1.35 [1.28, 1.42]`; none of these is below 0."""
+    if estimate is None:
+        return NOTHING
+    return f"{estimate.mean / unit:.2f} [{max(0.0, estimate.low) / unit:.2f}, {estimate.high / unit:.2f}]"
 
 
 def _sizes() -> list[About]:

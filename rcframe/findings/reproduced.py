@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import attrs
 
-from rcframe.findings.figures import SIZES, estimate_of, parse_about
+from rcframe.findings.figures import PEAKS, SIZES, estimate_of, parse_about, unit_of
 from rcframe.findings.folders import Group
-from rcframe.findings.overview import percent
+from rcframe.findings.overview import amount, percent
 from rcframe.findings.records import ComparisonRecord, PublishedRecord, ReproductionRecord
 from rcframe.findings.tables import NOTHING, Table
 
@@ -40,16 +40,20 @@ def _measured(group: Group, figure: str) -> str:
     estimate = estimate_of(group, about)
     if about.what in SIZES:
         return NOTHING if estimate is None else f"{estimate.mean:,.0f}"
+    if about.what == PEAKS:
+        return amount(estimate)
     return percent(estimate)
 
 
 def _published(figure: PublishedRecord | None) -> str:
     if figure is None:
         return NOTHING
-    if parse_about(figure.figure).what in SIZES:
+    what = parse_about(figure.figure).what
+    if what in SIZES:
         return f"{figure.value:,.0f}"
-    spread = "" if figure.spread is None else f" ± {100 * figure.spread:.2f}"
-    return f"{100 * figure.value:.2f}{spread}"
+    unit = unit_of(what)
+    spread = "" if figure.spread is None else f" ± {figure.spread / unit:.2f}"
+    return f"{figure.value / unit:.2f}{spread}"
 
 
 def claims_table(record: ReproductionRecord) -> Table:
@@ -74,6 +78,6 @@ def difference_of(comparison: ComparisonRecord) -> str:
         return "not measured"
     images = f", {found.images:,} images" if found.images else ""
     seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
-    form = "+.1f" if comparison.unit == POINT else "+,.0f"
+    form = "+.1f" if comparison.unit == POINT else "+,.0f" if float(found.mean).is_integer() else "+,.2f"
     mean, low, high = (format(number / comparison.unit, form) for number in attrs.astuple(found)[:3])
     return f"{mean} [{low}, {high}] ({seeds}{images})"

@@ -9,6 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from rcframe.evaluation.amount import Amount
 from rcframe.evaluation.evaluate import Accuracy
 
 _NORMAL = 1.959963984540054
@@ -58,6 +59,17 @@ def estimate(values: Sequence[float], images: int) -> Estimate:
     return Estimate(mean, low, high, len(values), images)
 
 
+def estimate_amounts(amounts: Sequence[Amount]) -> Estimate:
+    """Return the mean over seeds of a figure that is no accuracy, with an interval as that of `estimate`.
+
+    All seeds share their images, so the margins over images are those of the mean seed.
+    """
+    values = np.asarray([amount.value for amount in amounts])
+    mean, over_seeds, (down, up) = float(values.mean()), _over_seeds(values), _mean_margins(amounts)
+    images = min(amount.n for amount in amounts)
+    return Estimate(mean, mean - math.hypot(over_seeds, down), mean + math.hypot(over_seeds, up), len(amounts), images)
+
+
 def compare_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
     """Compare which images are right, (seeds, images) each, of the same seeds and the same images.
 
@@ -82,6 +94,26 @@ def compare_proportions(first: Sequence[Accuracy], second: Sequence[Accuracy]) -
     low = mean - math.hypot(over_seeds, down, other_up)
     high = mean + math.hypot(over_seeds, up, other_down)
     return Difference(mean, max(-1.0, low), min(1.0, high), len(gain), 0)
+
+
+def compare_counts(first: NDArray[np.int16], second: NDArray[np.int16]) -> Difference:
+    """Compare counts, (seeds, images) each, of the same seeds and the same images, as `compare_images` does."""
+    gain = first.astype(float) - second.astype(float)
+    half = math.hypot(_over_seeds(gain.mean(axis=1)), _image_half_width(gain.mean(axis=0)))
+    mean = float(gain.mean())
+    return Difference(mean, mean - half, mean + half, *gain.shape)
+
+
+def compare_amounts(first: Sequence[Amount], second: Sequence[Amount]) -> Difference:
+    """Compare figures of the same seeds that are no accuracies and cannot be compared image by image.
+
+    The intervals over images of both sides are taken as those of images drawn apart, as in `compare_proportions`.
+    """
+    gain = np.asarray([mine.value for mine in first]) - np.asarray([theirs.value for theirs in second])
+    mean, over_seeds = float(gain.mean()), _over_seeds(gain)
+    (down, up), (other_down, other_up) = _mean_margins(first), _mean_margins(second)
+    low, high = mean - math.hypot(over_seeds, down, other_up), mean + math.hypot(over_seeds, up, other_down)
+    return Difference(mean, low, high, len(gain), 0)
 
 
 def compare_values(first: Sequence[float], second: Sequence[float]) -> Difference:
@@ -114,6 +146,13 @@ def _image_half_width(gains: NDArray[np.float64]) -> float:
     """
     padded = np.concatenate([gains, [1.0, -1.0]])
     return _NORMAL * float(padded.std()) / math.sqrt(len(padded))
+
+
+def _mean_margins(amounts: Sequence[Amount]) -> tuple[float, float]:
+    """Return how far below and above their values the intervals over images reach, as a mean over seeds."""
+    count = len(amounts)
+    down = math.fsum(amount.value - amount.low for amount in amounts) / count
+    return down, math.fsum(amount.high - amount.value for amount in amounts) / count
 
 
 def _shared_margins(accuracies: Sequence[Accuracy]) -> tuple[float, float]:

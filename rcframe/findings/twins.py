@@ -25,7 +25,10 @@ def twins(first: Mapping[About, Figure], second: Mapping[About, Figure]) -> Iter
 
 
 def unlike_protocols(first: Figure, second: Figure) -> str:
-    """Say what makes two figures incomparable: another norm, radius or option; empty if nothing does."""
+    """Say what makes two figures incomparable: another norm, radius, option or temperature; empty if nothing does."""
+    hot, other = first.temperature, second.temperature
+    if hot is not None and other is not None and hot != other:
+        return f"softened at temperature {hot:g} and {other:g}"
     if first.attacks and second.attacks:
         return _unlike_attacks(first.attacks, second.attacks)
     mine, theirs = _protocol(first), _protocol(second)

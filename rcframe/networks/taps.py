@@ -23,17 +23,20 @@ def taps_of(module: nn.Module) -> tuple[str, ...]:
 
 def find_tap(module: nn.Module, name: str) -> nn.Module:
     """Return the submodule called `name`, or refuse with the nearest name."""
-    known = dict(module.named_modules())
-    if name not in known:
+    try:
+        return module.get_submodule(name)
+    except AttributeError:
+        known = dict(module.named_modules())
         raise RequestError(
             f"The network has no layer `{name}`.{nearest(name, known)} Its taps: {listed(taps_of(module))}."
-        )
-    layer: nn.Module = known[name]
-    return layer
+        ) from None
 
 
 class Features(dict[str, Tensor]):
     """Activations by tap name, (B, ...) each."""
+
+    def __missing__(self, name: str) -> Tensor:
+        raise RequestError(f"Layer `{name}` of the network did not run, so it has no output to read: name another tap.")
 
 
 @contextmanager

@@ -43,9 +43,9 @@ class Strip:
 
 @attrs.frozen
 class HeatCell:
-    """A count, shaded by its share of the row."""
+    """A count, shaded by its share of the row; or the share alone, where nothing was counted."""
 
-    count: int
+    count: int | None
     #: A fraction.
     share: float
     #: Whether a reader is glad of it.

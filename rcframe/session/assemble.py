@@ -23,17 +23,21 @@ from rcframe.api import (
     StudentStrategy,
     Teacher,
 )
+from rcframe.builtins.saved import build_network
 from rcframe.choice import Choice
 from rcframe.data.images import Dataset
 from rcframe.errors import RequestError
 from rcframe.evaluation.threat import make_threat
+from rcframe.guarding import trained_part
 from rcframe.networks.modes import evaluating, parameters_fixed
 from rcframe.registry import registry
+from rcframe.session.architecture import finished_architecture, trained_architecture
 from rcframe.session.config import DEFAULT_MODEL, RunConfig
 from rcframe.session.inner_attacks import check_inner_attacks, inner_attacks
 from rcframe.session.surrogates import Surrogate, bring, check_surrogates
 from rcframe.training.compute import Compute
 from rcframe.training.context import Run
+from rcframe.training.settings import Optimization
 
 
 @attrs.frozen(kw_only=True)
@@ -103,6 +107,9 @@ class Assembly:
     student_run: Run
     teacher: nn.Module
     student: nn.Module
+    #: What both are once they are trained, but untrained: what is asked, attacked and certified.
+    finished_teacher: nn.Module
+    finished_student: nn.Module
     #: Networks from elsewhere on which transfer attacks are crafted, by how they were named.
     surrogates: Mapping[str, nn.Module] = attrs.field(factory=dict)
 
@@ -117,6 +124,7 @@ def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute
         model=config.student_model or config.model,
         level=max(strategy.data for strategy in parts.students),
     )
+    _check_images(parts, run, student_run)
     teacher = parts.teacher.network(run)
     student = _student(config, parts, student_run)
     if {id(parameter) for parameter in teacher.parameters()} & {id(parameter) for parameter in student.parameters()}:
@@ -126,8 +134,13 @@ def assemble(config: RunConfig, parts: Parts, dataset: Dataset, compute: Compute
         student_run=student_run,
         teacher=teacher,
         student=student,
+        finished_teacher=_finished(teacher, run, config, parts),
+        finished_student=student,
         surrogates=bring(parts, student_run),
     )
+    _check_students(config, parts, assembly)
+    # Only a student that its strategy can train has a finished form.
+    assembly = attrs.evolve(assembly, finished_student=_finished(student, student_run, config, parts))
     _check_support(config, parts, assembly)
     return assembly
 
@@ -162,6 +175,16 @@ def _check_access(config: RunConfig, parts: Parts) -> None:
             )
 
 
+def _check_images(parts: Parts, run: Run, student_run: Run) -> None:
+    """Refuse methods that ask for images which the data set lacks."""
+    teacher = trained_part(parts.teacher)
+    if isinstance(teacher, Optimization):
+        teacher.check_run(run)
+    for strategy in parts.students:
+        if isinstance(strategy, Optimization):
+            strategy.check_run(student_run.reading(strategy.data))
+
+
 def _check_norms(config: RunConfig, parts: Parts) -> None:
     methods: list[tuple[str, Choice, tuple[str, ...]]] = [
         *(("attack", c, a.norms) for c, a in zip(config.attacks, parts.attacks, strict=True)),
@@ -185,12 +208,27 @@ def _student(config: RunConfig, parts: Parts, run: Run) -> nn.Module:
     return parts.neuron.convert(student).to(run.device)
 
 
-def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
-    """Ask every part that touches a network whether it can."""
-    teacher, student, run = assembly.teacher, assembly.student, assembly.teacher_run
+def _finished(network: nn.Module, run: Run, config: RunConfig, parts: Parts) -> nn.Module:
+    """Return what `network` is once it is trained: itself, unless its method makes more of it."""
+    finished = finished_architecture(run.role, config, parts, run.info)
+    brought = run.role == "teacher" and parts.teacher.brought() is not None
+    if brought or finished == trained_architecture(run.role, config, parts, run.info):
+        return network
+    return build_network(finished, run, "finished")
+
+
+def _check_students(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
+    """Ask every student strategy whether it can work with both networks."""
     for choice, strategy in zip(config.students, parts.students, strict=True):
-        if reason := strategy.unsupported(student):
+        if reason := strategy.unsupported(assembly.student):
             raise Refusal("student_model", f"Student `{choice.name}` cannot train this student network: {reason}.")
+        if reason := strategy.mismatch(assembly.student, assembly.finished_teacher):
+            raise Refusal("student_model", f"Student `{choice.name}` cannot learn from this teacher: {reason}.")
+
+
+def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
+    """Ask every other part that touches a network whether it can."""
+    teacher, student, run = assembly.teacher, assembly.student, assembly.teacher_run
     for inner in inner_attacks(config, parts):
         network = teacher if inner.trained.kind == "teacher" else student
         if reason := inner.attack.unsupported(network) or _gradient_gap(inner.attack, network, run):
@@ -203,14 +241,14 @@ def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
             if reason := attack.unsupported(network) or _gradient_gap(attack, network, run):
                 raise Refusal("attack", f"Attack `{choice}` cannot attack the {name}: {reason}.")
     for choice, certifier in zip(config.certifiers, parts.certifiers, strict=True):
-        for role, network in (("teacher", teacher), ("student", student)):
+        for role, network in (("teacher", assembly.finished_teacher), ("student", assembly.finished_student)):
             if reason := certifier.unsupported(network):
                 raise Refusal("certifier", f"Certifier `{choice.name}` cannot certify the {role}: {reason}.")
 
 
 def _crafted_on(attack: Attack, assembly: Assembly) -> Mapping[str, nn.Module]:
     """Return the networks that an attack looks at, by what they are; a twin can whatever the network itself can."""
-    both = {"teacher": assembly.teacher, "student": assembly.student}
+    both = {"teacher": assembly.finished_teacher, "student": assembly.finished_student}
     source = attack.surrogate
     if source is None or Surrogate.parse(source).kind == "twin":
         return both

@@ -17,7 +17,7 @@ from rcframe.access import parse_access
 from rcframe.api import Component, Norm, Precision
 from rcframe.choice import Choice, parse_choice, shortest
 from rcframe.errors import RequestError, listed, nearest
-from rcframe.options import Number, Value, options_of, values_of
+from rcframe.options import Number, Value, options_of, settable, values_of
 from rcframe.registry import registry
 from rcframe.session.eps import read_eps
 
@@ -314,7 +314,7 @@ def set_option(config: RunConfig, part: str, option: str, value: object) -> RunC
             f"Parts: {listed([*_ONE, *_MANY])}."
         )
     choices = choices_of(config, part) or (choices_of(config, "model") if part == "student_model" else ())
-    known = [[found.name for found in options_of(registry().load(kind, choice))] for choice in choices]
+    known = [settable(registry().load(kind, choice)) for choice in choices]
     if not any(option in names for names in known):
         there = "; ".join(f"`{choice.name}` has {listed(names)}" for choice, names in zip(choices, known, strict=True))
         every = [name for names in known for name in names]

@@ -53,6 +53,13 @@ class Evidence:
     labels: NDArray[np.int64] = attrs.field(factory=lambda: np.zeros(0, np.int64))
     #: What each role answers to the pictures: logits (k, classes).
     logits: Mapping[Role, NDArray[np.float32]] = attrs.field(factory=dict)
+    #: What leaves in the place of the teacher's answers to the pictures (k, classes), where these are guarded.
+    released: NDArray[np.float32] = attrs.field(factory=lambda: np.zeros((0, 0), np.float32))
+    #: Classes (n,) that get more than a tenth of the softened output for each measured image: -1 for no number.
+    peaks: Mapping[About, NDArray[np.int16]] = attrs.field(factory=dict)
+    #: The mean softened output (classes, classes) for the images of each class, nan for a class without images; only
+    #: where there are few classes.
+    profiles: Mapping[About, NDArray[np.float32]] = attrs.field(factory=dict)
     #: What attacks made of the pictures (k, C, H, W): uint8.
     adversarial: Mapping[About, NDArray[np.uint8]] = attrs.field(factory=dict)
     #: Certified radii (m,), 0 where not even the image itself is right.
@@ -71,6 +78,9 @@ def write_evidence(path: Path, evidence: Evidence) -> None:
     arrays |= {_key("breaking", about): radii for about, radii in evidence.breaking.items()}
     arrays |= {_key("right", about): right.astype(np.uint8) for about, right in evidence.right.items()}
     arrays |= {f"logits/{role}": logits for role, logits in evidence.logits.items()}
+    arrays |= {"released": evidence.released} if evidence.released.size else {}
+    arrays |= {_key("peaks", about): peaks for about, peaks in evidence.peaks.items()}
+    arrays |= {_key("profiles", about): profile for about, profile in evidence.profiles.items()}
     arrays |= {_key("adversarial", about): pictures for about, pictures in evidence.adversarial.items()}
     arrays |= {_key("radii", about): radii for about, radii in evidence.radii.items()}
     head = {
@@ -112,6 +122,9 @@ def read_evidence(path: Path) -> Evidence:
                 for name, array in arrays.items()
                 if name.startswith("logits/")
             },
+            released=cast("NDArray[np.float32]", arrays.get("released", np.zeros((0, 0), np.float32))),
+            peaks={about: cast("NDArray[np.int16]", array) for about, array in _part(arrays, "peaks")},
+            profiles={about: cast("NDArray[np.float32]", array) for about, array in _part(arrays, "profiles")},
             adversarial={about: cast("NDArray[np.uint8]", array) for about, array in _part(arrays, "adversarial")},
             radii={about: cast("NDArray[np.float32]", array) for about, array in _part(arrays, "radii")},
             spikes={role: tuple(LayerActivity(**layer) for layer in layers) for role, layers in head["spikes"].items()},

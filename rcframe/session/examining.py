@@ -82,4 +82,4 @@ class Examiner:
         context = measuring_parts(session, one.role, one.module)
         examination = Examination.of(one.role, [*methods, weights_parts(other.module)])
         self.monitor.said(f"looking for reasons to distrust what was measured of the {one.role}")
-        return examination.carry_out(suspect, RunKeeper(self.store, lambda: context, chained=False))
+        return examination.carry_out(suspect, RunKeeper(self.store, lambda _: context, chained=False))

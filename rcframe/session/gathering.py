@@ -16,9 +16,12 @@ from rcframe.data.fingerprint import test_fingerprint
 from rcframe.evaluation.activity import Activity, activity_of, spiking_part
 from rcframe.evaluation.album import as_pictures, evenly, pictured
 from rcframe.evaluation.evaluate import spread
+from rcframe.evaluation.likeness import agreeing
+from rcframe.evaluation.softness import MOST_PROFILED, peaks, probabilities, profile, sound
 from rcframe.networks.modes import evaluating
 from rcframe.session.evidence import About, Evidence, Role
-from rcframe.session.outcomes import Outcomes
+from rcframe.session.outcomes import AGREEMENT, Outcome, Outcomes
+from rcframe.session.outputs import temperature_of
 from rcframe.training.randomness import seeded
 
 if TYPE_CHECKING:
@@ -44,17 +47,28 @@ def gather(session: Session, witnesses: Sequence[Witness]) -> Evidence:
     measured = spread(test, session.measured)
     activities = dict(_activities(session, witnesses, measured))
     found = [(About(each.role, what), outcome) for each in witnesses for what, outcome in each.outcomes.named()]
-    shown = test.fetch(measured[pictured(session.measured, info.shape)])
+    places = pictured(session.measured, info.shape)
+    shown = test.fetch(measured[places])
+    teacher, student = (each.outcomes for each in witnesses)
+    heat = temperature_of(session.parts)
+    kept = [(about, outcome.logits) for about, outcome in found if outcome.logits is not None]
     return Evidence(
         images=combined("measured", test_fingerprint(session.dataset), tensor_digest(measured)),
         classes=info.classes,
-        right={about: outcome.right.numpy() for about, outcome in found},
+        right={about: outcome.right.numpy() for about, outcome in found} | _agreement(teacher, student),
         truth=witnesses[0].outcomes.labels.numpy(),
         answers={about: outcome.answers.numpy() for about, outcome in found if outcome.answers is not None},
         breaking={about: outcome.fall.breaking.numpy() for about, outcome in found if outcome.fall},
         pictures=as_pictures(shown.images).numpy(),
         labels=shown.labels.cpu().numpy(),
         logits={each.role: _logits(session, each.module, shown.images) for each in witnesses},
+        released=_at(teacher.released, places),
+        peaks={about: _peaks(logits, heat) for about, logits in kept},
+        profiles={
+            about: profile(probabilities(logits, heat), witnesses[0].outcomes.labels).float().numpy()
+            for about, logits in kept
+            if logits.shape[1] <= MOST_PROFILED
+        },
         adversarial={about: outcome.pictures.numpy() for about, outcome in found if outcome.pictures is not None},
         radii={
             About(each.role, certifier): radii.numpy()
@@ -64,6 +78,25 @@ def gather(session: Session, witnesses: Sequence[Witness]) -> Evidence:
         spikes={role: activity.layers for role, activity in activities.items()},
         encodings={role: activity.encoding for role, activity in activities.items()},
     )
+
+
+def _agreement(teacher: Outcomes, student: Outcomes) -> dict[About, NDArray[np.bool_]]:
+    theirs, own = teacher.clean.logits, student.clean.logits
+    if theirs is None or own is None:
+        return {}
+    return {About("student", AGREEMENT): agreeing(own, theirs).numpy()}
+
+
+def _at(outcome: Outcome | None, places: Tensor) -> NDArray[np.float32]:
+    """Return what was answered to the images at some places (k,): (k, classes), or nothing."""
+    if outcome is None or outcome.logits is None:
+        return np.zeros((0, 0), np.float32)
+    return cast("NDArray[np.float32]", outcome.logits[places].numpy())
+
+
+def _peaks(logits: Tensor, temperature: float) -> NDArray[np.int16]:
+    softened = probabilities(logits, temperature)
+    return cast("NDArray[np.int16]", peaks(softened).masked_fill(~sound(softened), -1).to(torch.int16).numpy())
 
 
 def _activities(session: Session, witnesses: Sequence[Witness], measured: Tensor) -> Iterator[tuple[Role, Activity]]:

@@ -10,6 +10,7 @@ import attrs
 from rcframe.api import Attack, Component, Data, Norm
 from rcframe.choice import Choice
 from rcframe.errors import RequestError
+from rcframe.guarding import trained_choice, trained_part
 from rcframe.options import Number, to_text
 from rcframe.training.settings import Training, unattackable
 
@@ -57,7 +58,7 @@ def unlike_measured(config: RunConfig, parts: Parts, customary: Number) -> Itera
 def inner_attacks(config: RunConfig, parts: Parts) -> Iterator[TrainedOn]:
     """Yield the attacks that the methods of a run are trained on; one that makes no sense is refused."""
     methods: list[tuple[Choice, Component, Data]] = [
-        (config.teacher, parts.teacher, Data.LABELLED),
+        (trained_choice(config.teacher, parts.teacher), trained_part(parts.teacher), Data.LABELLED),
         *((choice, strategy, strategy.data) for choice, strategy in zip(config.students, parts.students, strict=True)),
     ]
     for choice, method, level in methods:

@@ -13,14 +13,16 @@ from rcframe.api import Attack, Certifier, Component
 from rcframe.choice import Choice, shortest
 from rcframe.evaluation.album import Album, evenly
 from rcframe.evaluation.curves import Climber
-from rcframe.evaluation.evaluate import Evaluator, spread
+from rcframe.evaluation.evaluate import Evaluator, only_asks, spread
 from rcframe.evaluation.ladder import Ladder, Start, Way
 from rcframe.evaluation.radii import RadiusSearch, find_radii, largest_radius
 from rcframe.evaluation.tally import Tally
-from rcframe.session.keeping import RunKeeper, measuring_parts, method_parts
+from rcframe.guarding import guard_parts, release_of
+from rcframe.session.keeping import Parts, RunKeeper, measuring_parts, method_parts
 from rcframe.session.outcomes import Outcome, Outcomes
 from rcframe.session.store import Store
 from rcframe.session.twins import Surrogates
+from rcframe.training.compute import Compute
 from rcframe.training.context import Role
 from rcframe.training.monitor import Monitor
 
@@ -43,9 +45,11 @@ class Judge:
     def judge(self) -> Outcomes:
         """Return what each measurement finds."""
         config, parts, evaluator = self.session.config, self.session.parts, self._evaluator()
-        tally = self._tally(evaluator, "clean", "clean", {})
+        classes = len(self.session.dataset.info.classes)
+        tally = self._tally(evaluator, "clean", "clean", {}, classes=classes)
         outcomes = Outcomes(
             clean=Outcome.of(evaluator.clean(self.module, tally), tally),
+            released=self._released(evaluator, classes),
             unseen=evaluator.unseen(self.session.dataset.info.classes),
             labels=self._labels(evaluator),
         )
@@ -57,10 +61,20 @@ class Judge:
                 outcomes.radii[str(choice)] = self._radii(evaluator, choice, certifier, outcomes.clean.right)
         return outcomes
 
+    def _released(self, evaluator: Evaluator, classes: int) -> Outcome | None:
+        """Measure what leaves in the place of the teacher's answers, if it guards these."""
+        teacher = self.session.parts.teacher
+        # Numbered as by one process, so that several find the same.
+        release = release_of(teacher, self.session.config.seed, Compute()) if self.role == "teacher" else None
+        if release is None:
+            return None
+        tally = self._tally(evaluator, "released", "released", guard_parts(teacher), classes=classes)
+        return Outcome.of(evaluator.released(self.module, release, tally), tally)
+
     def _attacked(self, evaluator: Evaluator, choice: Choice, attack: Attack, clean: Outcome) -> Outcome:
         threat, spec, stream = self.session.threat, str(choice), _stream(choice, attack)
         source = self.surrogates.of(attack, self.role)
-        method = method_parts(choice, attack, threat, source)
+        method = self._met(attack, method_parts(choice, attack, threat, source), source)
         album = Album.empty(evaluator.count, self.session.dataset.info.shape)
         tally = self._tally(evaluator, spec, stream, method, album)
         right = evaluator.attacked(self.module, attack, threat, tally, source).cpu()
@@ -74,6 +88,12 @@ class Judge:
         if way is not Way.KNOWN:
             self._climber(evaluator).attacked(attack, ladder, source)
         return found.along(self.session.config.curve, ladder)
+
+    def _met(self, attack: Attack, method: Mapping[str, str] | None, source: nn.Module | None) -> Parts | None:
+        """Add the defence that an attack meets when it asks the teacher."""
+        if method is None or not only_asks(attack, source) or self.role != "teacher":
+            return method
+        return {**method, **guard_parts(self.session.parts.teacher)}
 
     def _certified(self, evaluator: Evaluator, choice: Choice, certifier: Certifier, clean: Outcome) -> Outcome:
         # An attack may have the same name.
@@ -126,12 +146,14 @@ class Judge:
     def _evaluator(self) -> Evaluator:
         session = self.session
         context = measuring_parts(session, self.role, self.module)
+        guarded = self.role == "teacher"
         return Evaluator(
             images=session.dataset.test,
             count=session.measured,
             seed=session.config.seed,
             compute=session.compute,
-            keeper=RunKeeper(self.store, lambda: context, chained=False),
+            release=release_of(session.parts.teacher, session.config.seed, session.compute) if guarded else None,
+            keeper=RunKeeper(self.store, lambda _: context, chained=False),
             progress=self.monitor.measured,
             say=self.monitor.said,
         )
@@ -143,6 +165,7 @@ class Judge:
         stream: str,
         method: Mapping[str, str] | None,
         album: Album | None = None,
+        classes: int = 0,
     ) -> Tally:
         """Return an empty tally; teacher and student meet the same random numbers.
 
@@ -150,7 +173,7 @@ class Judge:
         """
         name = f"{self.role}: {what}"
         self.monitor.measuring(name, evaluator.count)
-        return evaluator.tally(name, stream=stream, determined_by=method, album=album)
+        return evaluator.tally(name, stream=stream, determined_by=method, album=album, classes=classes)
 
 
 def _stream(choice: Choice, built: Component) -> str:

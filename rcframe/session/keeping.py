@@ -15,6 +15,7 @@ from rcframe.api import Component
 from rcframe.choice import Choice, longest
 from rcframe.data.fingerprint import test_fingerprint, training_fingerprint
 from rcframe.evaluation.threat import Threat
+from rcframe.guarding import guard_parts, trained_choice, trained_part
 from rcframe.networks.weights import Architecture
 from rcframe.registry import registry
 from rcframe.session.architecture import architecture_of
@@ -26,7 +27,7 @@ from rcframe.storage.state_file import digest_state
 
 if TYPE_CHECKING:
     from rcframe.session.session import Session
-    from rcframe.training.context import Role, Run
+    from rcframe.training.context import Owner, Role, Run
 
 Parts = Mapping[str, str]
 
@@ -34,7 +35,7 @@ Parts = Mapping[str, str]
 class RunKeeper(Keeper):
     """Keeps the work of one role of a run; work that follows other work is determined by that too."""
 
-    def __init__(self, store: Store, context: Callable[[], Parts], chained: bool) -> None:
+    def __init__(self, store: Store, context: Callable[[Work], Parts], chained: bool) -> None:
         self._store, self._context, self._chained = store, context, chained
         self._follows = ""
 
@@ -43,7 +44,7 @@ class RunKeeper(Keeper):
         """Put `work` where it was left; the value says whether it is finished. At the end, keep the result."""
         own = work.identity()
         follows = {"follows": self._follows} if self._chained else {}
-        identity = Identity({"name": work.name, **(own or {}), **self._context(), **follows})
+        identity = Identity({"name": work.name, **(own or {}), **self._context(work), **follows})
         with self._store.keep(work, identity, shareable=own is not None) as finished:
             yield finished
         self._follows = identity.key
@@ -53,18 +54,27 @@ class RunKeeper(Keeper):
         self._store.progressed(work)
 
 
-def teacher_parts(session: Session) -> Parts:
-    """Return what the stages of the teacher depend on."""
-    config, parts = session.config, session.parts
+def teacher_parts(session: Session, owner: Owner | None = None) -> Parts:
+    """Return what the stages of the teacher, or of another that it has for a teacher, depend on.
+
+    A defence of its answers changes nothing in its training, so that teachers with and without one share it.
+    """
+    run = owner.run if owner else session.assembly.teacher_run
+    whole = owner.teacher if owner else session.parts.teacher
+    teacher = trained_part(whole)
+    choice = registry().choice_of(teacher) if owner else trained_choice(session.config.teacher, whole)
     return {
-        **_training_parts(session, session.assembly.teacher_run),
-        **_components("model", [(config.model, parts.model)]),
-        **_components("teacher", [(config.teacher, parts.teacher)]),
+        **_training_parts(session, run),
+        **_components("model", [(run.model, registry().make("model", run.model))]),
+        **_components("teacher", [(choice, teacher)]),
     }
 
 
 def student_parts(session: Session, teacher: nn.Module) -> Parts:
-    """Return what the stages of the student depend on: its methods, and whatever teacher there is, by its weights."""
+    """Return what the stages of the student depend on: its methods, and whatever teacher there is.
+
+    That counts by its weights, and by what guards its answers.
+    """
     config, parts = session.config, session.parts
     neuron = [(config.neuron, parts.neuron)] if config.neuron and parts.neuron else []
     return {
@@ -76,6 +86,7 @@ def student_parts(session: Session, teacher: nn.Module) -> Parts:
         "access": config.access,
         "budget": str(config.budget),
         **_network("teacher", teacher, architecture_of(session, "teacher")),
+        **guard_parts(parts.teacher),
     }
 
 

@@ -23,6 +23,7 @@ from rcframe.session.examining import Examined, Examiner
 from rcframe.session.gathering import Witness, gather
 from rcframe.session.judging import Judge
 from rcframe.session.outcomes import Outcome, Outcomes
+from rcframe.session.outputs import outputs_of, temperature_of
 from rcframe.session.report import Broken, CurvePoint, Measurement, ModelReport, Passes, Protocol, Report
 from rcframe.session.store import Store
 from rcframe.session.twins import Surrogates
@@ -62,8 +63,8 @@ def measure(
         command=session.command,
         data=str(config.data),
         access=config.access,
-        teacher=_model_report(session, "teacher", teacher, of_teacher),
-        student=_model_report(session, "student", student, of_student),
+        teacher=_model_report(session, "teacher", teacher, of_teacher, None),
+        student=_model_report(session, "student", student, of_student, of_teacher),
         queries=Queries(*asked),
         seed=config.seed,
         seconds=store.seconds,
@@ -75,7 +76,9 @@ def measure(
     return Measured(report, partial(gather, session, witnesses))
 
 
-def _model_report(session: Session, role: Role, module: nn.Module, outcomes: Outcomes) -> ModelReport:
+def _model_report(
+    session: Session, role: Role, module: nn.Module, outcomes: Outcomes, imitated: Outcomes | None
+) -> ModelReport:
     config = session.config
     student = role == "student"
     protocols, figure = dict(_protocols(session)), partial(_figure, session, outcomes)
@@ -88,6 +91,8 @@ def _model_report(session: Session, role: Role, module: nn.Module, outcomes: Out
         clean=figure(outcomes.clean),
         attacked={spec: figure(outcome, protocols[spec]) for spec, outcome in outcomes.attacked.items()},
         worst_case=figure(outcomes.worst_case) if outcomes.worst_case else None,
+        released=figure(outcomes.released) if outcomes.released else None,
+        outputs=outputs_of(outcomes, imitated, temperature_of(session.parts), config.seed),
         certified={spec: figure(outcome, protocols[spec]) for spec, outcome in outcomes.certified.items()},
         radii={spec: Radii.of(radii) for spec, radii in outcomes.radii.items()},
         size=size_of(module),

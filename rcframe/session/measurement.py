@@ -95,7 +95,7 @@ class Measurement:
 
     def as_json(self) -> dict[str, object]:
         """Return the JSON object of this measurement; what was not counted is left out."""
-        written = _accuracy(self.result)
+        written = accuracy_as_json(self.result)
         if self.protocol:
             written |= {
                 "norm": self.protocol.norm,
@@ -111,11 +111,12 @@ class Measurement:
         if self.by_class:
             written["by_class"] = {name: attrs.asdict(result) for name, result in self.by_class.items()}
         if self.curve:
-            written["curve"] = [{"eps": str(point.eps), **_accuracy(point.result)} for point in self.curve]
+            written["curve"] = [{"eps": str(point.eps), **accuracy_as_json(point.result)} for point in self.curve]
         return written
 
 
-def _accuracy(result: Accuracy) -> dict[str, object]:
+def accuracy_as_json(result: Accuracy) -> dict[str, object]:
+    """Return the JSON object of a fraction of images."""
     low, high = result.interval
     return {"accuracy": result.value, "n": result.n, "low": low, "high": high}
 
@@ -123,19 +124,20 @@ def _accuracy(result: Accuracy) -> dict[str, object]:
 def measurement_of(found: Json) -> Measurement:
     """Build a measurement from what `as_json` returned, now or before some of it was counted."""
     return Measurement(
-        _accuracy_of(found),
+        accuracy_of(found),
         _protocol_of(found) if "norm" in found else None,
         Queries(**found["queries"]) if "queries" in found else None,
         by_class={name: Accuracy(**result) for name, result in found.get("by_class", {}).items()},
         broken=Broken(**found["broken"]) if "broken" in found else None,
         passes=Passes(**found["passes"]) if "passes" in found else None,
         faults=Faults(**found["faults"]) if "faults" in found else None,
-        curve=tuple(CurvePoint(Number(point["eps"]), _accuracy_of(point)) for point in found.get("curve", ())),
+        curve=tuple(CurvePoint(Number(point["eps"]), accuracy_of(point)) for point in found.get("curve", ())),
         curve_queries=Queries(**found["curve_queries"]) if "curve_queries" in found else None,
     )
 
 
-def _accuracy_of(found: Json) -> Accuracy:
+def accuracy_of(found: Json) -> Accuracy:
+    """Build a fraction of images from its JSON object."""
     return Accuracy(round(found["accuracy"] * found["n"]), found["n"])
 
 

@@ -18,6 +18,12 @@ from rcframe.options import Number
 
 #: What the figures under every attack at once are called.
 WORST_CASE = "worst case"
+#: What the figures of what leaves in the place of a guarded teacher's answers are called.
+RELEASED = "released"
+#: On which images the student names the teacher's class.
+AGREEMENT = "agreement"
+#: How far the confidence of a network is from its accuracy.
+CALIBRATION_ERROR = "calibration error"
 
 
 @attrs.frozen(eq=False)
@@ -58,6 +64,8 @@ class Outcome:
     faults: Faults | None = None
     #: What became of some of the images (k, C, H, W): uint8.
     pictures: Tensor | None = None
+    #: What was answered (n, classes): float32. None where nobody kept it.
+    logits: Tensor | None = None
     fall: Fall | None = None
 
     @classmethod
@@ -71,6 +79,7 @@ class Outcome:
             queries=tally.queries,
             faults=tally.faults,
             pictures=tally.album.pictures if tally.album else None,
+            logits=tally.logits if tally.classes else None,
         )
 
     def along(self, points: tuple[Number, ...], ladder: Ladder) -> Outcome:
@@ -100,6 +109,8 @@ class Outcomes:
     #: The classes that the measured images (n,) belong to: int64.
     labels: Tensor
     clean: Outcome
+    #: What leaves in the place of its answers, where its owner guards these.
+    released: Outcome | None = None
     #: Classes of which no image was measured.
     unseen: tuple[str, ...] = ()
     attacked: dict[str, Outcome] = attrs.field(factory=dict)
@@ -123,6 +134,8 @@ class Outcomes:
     def named(self) -> Iterator[tuple[str, Outcome]]:
         """Yield every outcome with the name under which evidence keeps it."""
         yield "clean", self.clean
+        if self.released:
+            yield RELEASED, self.released
         yield from self.attacked.items()
         if worst := self.worst_case:
             yield WORST_CASE, worst

@@ -22,6 +22,7 @@ from rcframe.session.measurement import (
     Protocol as Protocol,
     measurement_of,
 )
+from rcframe.session.outputs_report import Outputs, outputs_as_json, outputs_from_json
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -46,6 +47,10 @@ class ModelReport:
     radii: Mapping[str, Radii] = attrs.field(factory=dict)
     #: What withstood every attack, image by image, where there are several.
     worst_case: Measurement | None = None
+    #: The accuracy of what leaves in the place of a guarded teacher's answers. Added in API 1.4.
+    released: Measurement | None = None
+    #: What the outputs give away. Added in API 1.4.
+    outputs: Outputs = attrs.field(factory=Outputs)
     #: Spec strings of the pruners, in the order they worked, and what those that cut did.
     pruners: tuple[str, ...] = ()
     pruned: tuple[PruningReport, ...] = ()
@@ -60,8 +65,10 @@ class ModelReport:
             "clean": self.clean.as_json(),
             "attacked": {spec: measured.as_json() for spec, measured in self.attacked.items()},
             "worst_case": self.worst_case.as_json() if self.worst_case else None,
+            "released": self.released.as_json() if self.released else None,
             "certified": {spec: measured.as_json() for spec, measured in self.certified.items()},
             "radii": {spec: attrs.asdict(radii) for spec, radii in self.radii.items()},
+            "outputs": outputs_as_json(self.outputs),
             **attrs.asdict(self.size),
             "pruned": [attrs.asdict(report) for report in self.pruned],
         }
@@ -150,6 +157,8 @@ def _model(found: Json) -> ModelReport:
         attacked={spec: measurement_of(measured) for spec, measured in found["attacked"].items()},
         certified={spec: measurement_of(measured) for spec, measured in found["certified"].items()},
         worst_case=measurement_of(found["worst_case"]) if found.get("worst_case") else None,
+        released=measurement_of(found["released"]) if found.get("released") else None,
+        outputs=outputs_from_json(found.get("outputs", {})),
         radii={spec: Radii(**radii) for spec, radii in found.get("radii", {}).items()},
         size=_size(found),
         pruned=tuple(_pruning(report) for report in found["pruned"]),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from rcframe.session.outcomes import AGREEMENT, CALIBRATION_ERROR, RELEASED, WORST_CASE
 from rcframe.session.report import FORMAT, Measurement, ModelReport, Report
 
 if TYPE_CHECKING:
@@ -90,14 +91,24 @@ class SeedsReport:
 
 def _spreads(models: Sequence[ModelReport]) -> dict[str, Spread]:
     figures = [dict(_figures(model)) for model in models]
-    return {what: Spread(tuple(each[what].accuracy for each in figures)) for what in figures[0]}
+    return {what: Spread(tuple(each[what] for each in figures)) for what in figures[0]}
 
 
-def _figures(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
+def _figures(model: ModelReport) -> Iterator[tuple[str, float]]:
+    yield from ((what, measured.accuracy) for what, measured in _measured(model))
+    if model.released:
+        yield RELEASED, model.released.accuracy
+    if model.outputs.likeness:
+        yield AGREEMENT, model.outputs.likeness.agreement.value
+    if model.outputs.calibration:
+        yield CALIBRATION_ERROR, model.outputs.calibration.error.value
+
+
+def _measured(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
     yield "clean", model.clean
     yield from model.attacked.items()
     if model.worst_case:
-        yield "worst case", model.worst_case
+        yield WORST_CASE, model.worst_case
     for spec, measured in model.certified.items():
         yield f"certified by {spec}", measured
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import attrs
 from rich.cells import cell_len
@@ -10,10 +10,14 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from rcframe.evaluation.amount import Amount
+from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.radii import Radii
 from rcframe.evaluation.trust.flag import Flag
 from rcframe.options import to_text
 from rcframe.session.curve_tables import curves_of
+from rcframe.session.outcomes import AGREEMENT, CALIBRATION_ERROR, RELEASED
+from rcframe.session.outputs_report import Outputs
 from rcframe.session.report import Measurement, ModelReport, Report
 from rcframe.session.seeds import SeedsReport, Spread
 
@@ -21,6 +25,8 @@ from rcframe.session.seeds import SeedsReport, Spread
 _BORDERS = 10
 #: What the names of the rows keep in a narrow terminal, where figures are broken after all.
 _LEAST_FOR_NAMES = 12
+#: What is said of outputs, besides which classes they name.
+_RELEASED, _AGREES, _CALIBRATION = "clean, as released", "agrees with teacher", "calibration error"
 #: Options whose value is one of these change nothing.
 _NOTHING = ("none", "")
 
@@ -100,10 +106,11 @@ class _Figures:
         """Return means, spreads and intervals of the same accuracies."""
         labels = [label for label, _ in _labelled(report.runs[0].teacher)]
         teacher, student = report.teacher(), report.student()
-        rows = (
+        rows = [
             _Row(label, _spread(teacher[what]), _spread(student[what]))
-            for label, what in zip(labels, teacher, strict=True)
-        )
+            for label, what in zip(labels, teacher, strict=False)
+        ]
+        rows += _outputs_over_seeds(teacher, student)
         first, seeds = report.runs[0], report.seeds
         title = f"{first.data}, seeds {seeds[0]} to {seeds[-1]}, on {first.device}"
         return cls._headed(first, title, (tuple(rows),))
@@ -148,8 +155,18 @@ def _accuracies(report: Report) -> Iterator[_Row]:
     teacher, student = report.teacher, report.student
     for (what, one), (_, other) in zip(_labelled(teacher), _labelled(student), strict=True):
         yield _Row(what, _percent(one), _percent(other))
+    for measured in filter(None, [teacher.released]):
+        yield _Row(_RELEASED, _percent(measured), "")
+    yield from _outputs(teacher.outputs, student.outputs)
     for spec, radii in teacher.radii.items():
         yield _Row(f"radius certified by {spec}, mean (median)", _radius(radii), _radius(student.radii[spec]))
+
+
+def _outputs(teacher: Outputs, student: Outputs) -> Iterator[_Row]:
+    if likeness := student.likeness:
+        yield _Row(_AGREES, "", _fraction(likeness.agreement))
+    if teacher.calibration and student.calibration:
+        yield _Row(_CALIBRATION, _points(teacher.calibration.error), _points(student.calibration.error))
 
 
 def _labelled(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
@@ -174,12 +191,28 @@ def _sizes(teacher: ModelReport, student: ModelReport) -> Iterator[_Row]:
     yield _Row("bytes", f"{teacher.size.bytes:,}", f"{student.size.bytes:,}")
 
 
+def _outputs_over_seeds(teacher: Mapping[str, Spread], student: Mapping[str, Spread]) -> Iterator[_Row]:
+    for label, what in ((_RELEASED, RELEASED), (_AGREES, AGREEMENT), (_CALIBRATION, CALIBRATION_ERROR)):
+        found = [_spread(spreads[what]) if what in spreads else "" for spreads in (teacher, student)]
+        if any(found):
+            yield _Row(label, *found)
+
+
 def _network(model: ModelReport) -> str:
     return ", ".join(filter(None, [model.model, model.neuron, *model.pruners]))
 
 
 def _percent(measured: Measurement) -> str:
-    return f"{measured.accuracy:.1%} [{measured.low:.1%}, {measured.high:.1%}]".replace("%", "")
+    return _fraction(measured.result)
+
+
+def _fraction(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    return f"{accuracy.value:.1%} [{low:.1%}, {high:.1%}]".replace("%", "")
+
+
+def _points(error: Amount) -> str:
+    return f"{error.value:.1%} [{error.low:.1%}, {error.high:.1%}]".replace("%", "")
 
 
 def _spread(spread: Spread) -> str:
@@ -194,6 +227,7 @@ def _radius(radii: Radii) -> str:
 
 def _notes(report: Report) -> Iterator[str]:
     yield f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."
+    yield from _about_calibration(report)
     yield f"The student asked the teacher about {report.queries.images:,} images ({report.access} access)."
     for spec, measured in _robust(report):
         seed = [f"seed {measured.protocol.seed}"] if measured.protocol else []
@@ -205,8 +239,19 @@ def _seeds_notes(report: SeedsReport) -> Iterator[str]:
     count = len(report.runs)
     yield f"Accuracy in percent: mean over {count} seeds ± standard deviation of a run [95% interval of the mean]."
     yield f"Each run measured n = {first.student.clean.n} images."
+    yield from _about_calibration(first)
     for spec, measured in _robust(first):
         yield _settings(spec, measured, [])
+
+
+def _about_calibration(report: Report) -> Iterator[str]:
+    found = [model.outputs.calibration for model in (report.teacher, report.student)]
+    chances = [f"{calibration.by_chance:.1%}".replace("%", "") for calibration in found if calibration]
+    if len(chances) == len(found):
+        yield (
+            f"Calibration error in percent; calibrated perfectly, these networks would show {chances[0]} and "
+            f"{chances[1]} (docs/secrecy.md)."
+        )
 
 
 def _robust(report: Report) -> Iterator[tuple[str, Measurement]]:

@@ -10,12 +10,14 @@ from torch import nn
 
 from rcframe.access import parse_access
 from rcframe.api import Pruner, StudentPlan, StudentStrategy
+from rcframe.errors import RunFailed
 from rcframe.evaluation.oracle import ModelOracle, Oracle
+from rcframe.guarding import guarded_oracle
 from rcframe.networks.modes import freeze
 from rcframe.session.keeping import RunKeeper, student_parts, teacher_parts
 from rcframe.session.store import Store
-from rcframe.storage.keeper import Keeper
-from rcframe.training.context import Run
+from rcframe.storage.keeper import Keeper, Work
+from rcframe.training.context import Owner, Run
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor
 from rcframe.training.randomness import seed_everything
@@ -30,15 +32,19 @@ def train_teacher(session: Session, store: Store, monitor: Monitor) -> nn.Module
     """Walk the plan of the teacher; nothing is trained where it is brought."""
     assembly = session.assembly
     plan = functools.partial(session.parts.teacher.plan, assembly.teacher, assembly.teacher_run)
-    keeper = RunKeeper(store, functools.partial(teacher_parts, session), chained=True)
+    keeper = RunKeeper(store, lambda work: teacher_parts(session, _owner(work)), chained=True)
     return freeze(_walk(session, plan, keeper, monitor, "teacher") or assembly.teacher)
+
+
+def _owner(work: Work) -> Owner | None:
+    return work.owner if isinstance(work, Stage) else None
 
 
 def oracle_of(session: Session, teacher: nn.Module) -> ModelOracle:
     """Return the teacher as its student may ask it: with the access and the budget of the run."""
-    share = session.config.budget
-    each = None if share is None else share // session.compute.count
-    return ModelOracle(teacher, parse_access(session.config.access), each)
+    config, compute = session.config, session.compute
+    each = None if config.budget is None else len(compute.part(config.budget))
+    return guarded_oracle(session.parts.teacher, teacher, parse_access(config.access), config.seed, compute, each)
 
 
 def train_student(
@@ -48,8 +54,21 @@ def train_student(
     run = session.assembly.student_run
     student = run.adopt(session.assembly.student)
     plan = functools.partial(_student_plan(session.parts, oracle, run), student)
-    keeper = RunKeeper(store, functools.partial(student_parts, session, teacher), chained=True)
-    return freeze(_walk(session, lambda: _counting(plan(), oracle), keeper, monitor, "student") or student)
+    keeper = RunKeeper(store, lambda _: student_parts(session, teacher), chained=True)
+    finished = _walk(session, lambda: _counting(plan(), oracle), keeper, monitor, "student") or student
+    _check_finished(session, finished)
+    return freeze(finished)
+
+
+def _check_finished(session: Session, finished: nn.Module) -> None:
+    """Refuse a student that could not be built again: one that its strategy describes as something else."""
+    described = session.assembly.finished_student
+    if described is session.assembly.student or described.state_dict().keys() == finished.state_dict().keys():
+        return
+    raise RunFailed(
+        f"The student `{session.config.students[-1]}` describes what it becomes, but the last stage left something "
+        f"else: `{type(finished).__name__}`. A pruner that adds stages at the end drops what the student adds there."
+    )
 
 
 def _walk(

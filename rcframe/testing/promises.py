@@ -9,7 +9,7 @@ import tomlkit
 
 from rcframe.choice import Choice, parse_choice
 from rcframe.errors import RequestError
-from rcframe.options import build, options_of, to_text, values_of
+from rcframe.options import build, options_of, presets_of, to_text, values_of
 from rcframe.session.config import to_toml
 from rcframe.testing.subject import Subject, Watcher
 
@@ -54,6 +54,15 @@ def check_unknown_option_is_refused(subject: Subject) -> None:
     except RequestError:
         return
     raise AssertionError("an unknown option was accepted")
+
+
+def check_presets_can_be_built(subject: Subject) -> None:
+    """Every preset names options that exist, with values that they allow."""
+    for name in presets_of(subject.cls):
+        try:
+            build(subject.cls, {"preset": name}, subject.spec.name)
+        except RequestError as error:
+            raise AssertionError(f"its preset `{name}` cannot be built: {error}") from error
 
 
 def check_components_are_immutable(subject: Subject) -> None:

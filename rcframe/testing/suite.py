@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from rcframe.testing import (
     engine_promises as engine,
+    guard_promises as guard,
     material_promises as material,
     method_promises as method,
     promises as general,
@@ -23,19 +24,29 @@ CHECKS: dict[str, tuple[Callable[[Subject], None], ...]] = {
         general.check_options_are_described,
         general.check_options_survive_spec_string_and_toml,
         general.check_unknown_option_is_refused,
+        general.check_presets_can_be_built,
         general.check_components_are_immutable,
     ),
     "data": (material.check_data_is_sound, material.check_data_repeats),
     "model": (material.check_model_builds, material.check_model_taps_exist),
-    "teacher": (training.check_teacher_trains, training.check_teacher_repeats, training.check_teacher_resumes),
+    "teacher": (
+        training.check_teacher_trains,
+        training.check_teacher_repeats,
+        training.check_teacher_resumes,
+        guard.check_teacher_guard_lets_out_sound_answers,
+        guard.check_teacher_guard_repeats_as_it_says,
+    ),
     "student": (
         training.check_student_trains,
         training.check_student_repeats,
         training.check_student_resumes,
         training.check_student_keeps_its_forward,
+        training.check_student_can_be_built_again,
         training.check_student_leaves_the_teacher_alone,
         training.check_student_needs_what_it_declares,
         training.check_student_can_be_observed,
+        training.check_student_reads_no_labels_elsewhere,
+        training.check_student_asks_no_more_when_it_goes_on,
     ),
     "pruner": (
         method.check_pruner_removes_something,

@@ -38,18 +38,24 @@ def toy_images(count: int, seed: int) -> TensorImages:
     return TensorImages(x.clamp(0, 1), y)
 
 
-def toy_dataset(train: int = 64, test: int = 24) -> Dataset:
+def toy_dataset(train: int = 64, test: int = 24, extra: int = 0, validation: int = 0) -> Dataset:
     """Return a data set that a small network learns in a few epochs."""
     info = DataInfo("toy", SHAPE, ("left", "right", "low"), (0.3,), (0.3,))
-    return Dataset(info, toy_images(train, 1), toy_images(test, 2))
+    return Dataset(
+        info,
+        toy_images(train, 1),
+        toy_images(test, 2),
+        extra=toy_images(extra, 4) if extra else None,
+        validation=toy_images(validation, 5) if validation else None,
+    )
 
 
-def toy_run(role: Role, level: Data = Data.LABELLED, seed: int = 0) -> Run:
-    """Return a run on the toy data."""
+def toy_run(role: Role, level: Data = Data.LABELLED, seed: int = 0, dataset: Dataset | None = None) -> Run:
+    """Return a run on the toy data, or on other data."""
     return Run(
         role=role,
         seed=seed,
-        dataset=toy_dataset(),
+        dataset=dataset or toy_dataset(),
         model=Choice("convnet", {"channels": "4+4+8", "hidden": "16"}),
         level=level,
     )

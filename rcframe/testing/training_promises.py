@@ -13,12 +13,16 @@ from torch.nn.utils import parameters_to_vector
 
 from rcframe.access import Access, describe_access
 from rcframe.api import Pruner, StudentStrategy, Teacher
+from rcframe.builtins.saved import build_network
 from rcframe.errors import AccessDenied
 from rcframe.evaluation.oracle import ModelOracle
+from rcframe.networks.weights import Architecture
+from rcframe.options import changed
 from rcframe.storage.keeper import Keeper, Work
 from rcframe.storage.tree import flatten, unflatten
 from rcframe.testing.subject import Subject
-from rcframe.testing.toys import CLASSES, fingerprint, some_images, toy_run, trained_network
+from rcframe.testing.toys import CLASSES, MODEL, SHAPE, fingerprint, some_images, toy_dataset, toy_run, trained_network
+from rcframe.training.distillation import Distillation
 from rcframe.training.loop import execute
 from rcframe.training.masks import Masks, keep_largest, prunable
 from rcframe.training.monitor import Monitor
@@ -108,6 +112,19 @@ def check_student_keeps_its_forward(subject: Subject) -> None:
     assert not any(part._forward_hooks for part in student.modules()), "training left hooks on the student"
 
 
+def check_student_can_be_built_again(subject: Subject) -> None:
+    """What it says it becomes has the layers and sizes of what it leaves."""
+    component = cast(StudentStrategy, subject.make())
+    run = toy_run("student", component.data)
+    student = run.network("student")
+    left = execute(component.plan(student, ModelOracle(trained_network(), component.access), run), Monitor())
+    built = build_network(component.becomes(Architecture(MODEL, None, SHAPE, CLASSES)), run, "again")
+    found, described = (
+        {name: tensor.shape for name, tensor in network.state_dict().items()} for network in (left or student, built)
+    )
+    assert found == described, "it leaves another network than `becomes` describes, which could not be loaded again"
+
+
 def check_student_leaves_the_teacher_alone(subject: Subject) -> None:
     """The teacher's weights, statistics and modes are the same afterwards."""
     component = cast(StudentStrategy, subject.make())
@@ -151,6 +168,52 @@ def check_student_can_be_observed(subject: Subject) -> None:
     parameters = dict(student.named_parameters())
     for name, alive in masks.alive.items():
         assert not parameters[name].detach()[~alive].any(), f"masked weights of `{name}` came back"
+
+
+def check_student_reads_no_labels_elsewhere(subject: Subject) -> None:
+    """On extra images, and on training images among them, a student of a teacher's answers trains without labels."""
+    made = subject.make()
+    if not isinstance(made, Distillation):
+        return
+    teacher = trained_network()
+    for images in ("extra", "both"):
+        component = changed(made, images=images)
+
+        def fresh(component: Distillation = component) -> tuple[nn.Module, Iterator[Stage]]:
+            run = toy_run("student", component.data, dataset=toy_dataset(extra=32))
+            student = run.network("student")
+            return student, component.plan(student, ModelOracle(teacher, component.access), run)
+
+        _check_trains(fresh)
+
+
+def check_student_asks_no_more_when_it_goes_on(subject: Subject) -> None:
+    """A student that is stopped and goes on has asked its teacher for as many images as one that was never stopped."""
+    asked, stopped = (_asked(subject, keeper) for keeper in (Keeper(), _Stopping()))
+    assert stopped == asked, (
+        f"it asked for {asked} images, and for {stopped} after stopping and resuming: make its `Answers` a player of "
+        f"the stage, and ask in steps only"
+    )
+
+
+def _asked(subject: Subject, keeper: Keeper) -> int:
+    """Count the images that a student asks its teacher for."""
+    component, teacher = cast(StudentStrategy, subject.make()), trained_network()
+    oracles: list[ModelOracle] = []
+
+    def counted(plan: Iterator[Stage], oracle: ModelOracle) -> Iterator[Stage]:
+        for stage in plan:
+            stage.players["queries"] = oracle.queries
+            yield stage
+
+    def fresh() -> tuple[nn.Module, Iterator[Stage]]:
+        run = toy_run("student", component.data)
+        student, oracle = run.network("student"), ModelOracle(teacher, component.access)
+        oracles.append(oracle)
+        return student, counted(component.plan(student, oracle, run), oracle)
+
+    _trained(fresh, keeper)
+    return oracles[-1].queries.images
 
 
 def _check_trains(fresh: Planner) -> None:

@@ -76,7 +76,7 @@ class InnerAttack:
                 f"`{type(self.attack).__name__}` has nothing to attack, since this stage trains without images of the "
                 f"data set: leave out the option `attack`."
             )
-        return attrs.evolve(batch, x=self.craft(batch.x, batch.y))
+        return attrs.evolve(batch, x=self.craft(batch.x, batch.y), index=None)
 
     def identity(self) -> Mapping[str, str] | None:
         """Return what determines the images besides the network; None if the source of the attack is unknown."""

@@ -45,6 +45,12 @@ class Compute:
         """Whether this process is the one that writes."""
         return self.index == 0
 
+    def part(self, whole: int) -> range:
+        """Return which of `whole` things are this process's, where all share them; the first get one more."""
+        each, more = divmod(whole, self.count)
+        begin = self.index * each + min(self.index, more)
+        return range(begin, begin + each + (self.index < more))
+
     def autocast(self) -> AbstractContextManager[None]:
         """Run forward passes in the precision."""
         return nullcontext()

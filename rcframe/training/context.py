@@ -10,7 +10,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
-from rcframe.api import Component, Data, Model
+from rcframe.api import Component, Data, Model, Teacher
 from rcframe.choice import Choice, parse_choice
 from rcframe.data.batches import Batches, NoData, Shard
 from rcframe.data.images import DataInfo, Dataset, Images, Unlabelled
@@ -154,6 +154,19 @@ class Run:
         self._names.add(full)
         return full
 
+    def apart(self, model: Choice) -> Run:
+        """Return this run for another network, with a record of its own of what is made for it. Added in API 1.4."""
+        return attrs.evolve(self, model=model, made={})
+
+    def member(self, name: str, model: str | None = None) -> Run:
+        """Return this run for one of several networks that are trained alike. Added in API 1.4.
+
+        Everything it draws comes from a seed of its own, first weights and batches alike. `model` is a spec string,
+        None the run's own model.
+        """
+        choice = self.model if model is None else parse_choice(model, "model")
+        return attrs.evolve(self, seed=derive(self.seed, "member", name), model=choice)
+
     def batches(self, size: int, stage: str, images: Images | None = None) -> BatchSource:
         """Return the batches of a stage: shuffled and augmented training images, or empty ones for a data-free method.
 
@@ -170,3 +183,11 @@ class Run:
             shard=Shard(self.compute.index, self.compute.count),
             workers=self.workers,
         )
+
+
+@attrs.frozen
+class Owner:
+    """Whose stage it is where that is another teacher than the run's, and the side of a run on which it was planned."""
+
+    teacher: Teacher
+    run: Run

@@ -18,12 +18,12 @@ from rcframe.training.stage import Stage
 def execute(
     plan: Iterator[Stage], monitor: Monitor, keeper: Keeper | None = None, compute: Compute | None = None
 ) -> nn.Module | None:
-    """Train every stage of a plan and return the last one's target, or None for an empty plan.
+    """Train every stage of a plan and return what the last one leaves, or None for an empty plan.
 
     A stage that `keeper` knows the end of is not trained again, and one that it knows a part of is continued.
     """
     keeper = keeper or Keeper()
-    target: nn.Module | None = None
+    left: nn.Module | None = None
     for stage in plan:
         stage.compute = compute or stage.compute
         stage.begin()
@@ -33,8 +33,8 @@ def execute(
                 monitor.stage_recalled(stage)
             else:
                 train(stage, monitor, keeper)
-        target = stage.target
-    return target
+        left = stage.left
+    return left
 
 
 def train(stage: Stage, monitor: Monitor, keeper: Keeper | None = None) -> None:
@@ -44,7 +44,7 @@ def train(stage: Stage, monitor: Monitor, keeper: Keeper | None = None) -> None:
     monitor.stage_started(stage)
     while stage.epoch < stage.epochs:
         _train_epoch(stage, monitor, keeper)
-        metrics = stage.means.read(stage.compute)
+        metrics = stage.measured()
         _check_finite(stage, metrics)
         monitor.epoch_done(stage, metrics)
         stage.end_epoch(metrics)

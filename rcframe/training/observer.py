@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ class Observer:
 
     def after_update(self, stage: Stage) -> None:
         """Act when weights have moved."""
+
+    def measured(self, stage: Stage) -> Mapping[str, float]:
+        """Return figures of the epoch that ends, beside the means of what its steps report. Added in API 1.4."""
+        return {}
 
     def epoch_end(self, stage: Stage, epoch: int) -> None:
         """Act at the end of epoch `epoch`, counted from 0."""

@@ -28,6 +28,9 @@ def prune_after_training(pruner: OneShotPruner, plan: StudentPlan, student: nn.M
         if stage.target is small:
             stage.epochs = pruner.finetune
             yield stage
+        elif not run.is_student(stage.target):
+            # Of a network that the plan trains on the way, such as an earlier generation: here it is a new one.
+            yield stage
     # A pruner earlier in the chain has pruned `small` on the way, which nobody uses.
     del run.pruned[count:]
 

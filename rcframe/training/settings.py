@@ -10,12 +10,14 @@ from rcframe.choice import parse_choice
 from rcframe.errors import RequestError
 from rcframe.options import at_least, between, build, component, more_than, option, values_of
 from rcframe.registry import registry
+from rcframe.seeding import generator
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
 
+    from rcframe.data.images import Images
     from rcframe.evaluation.threat import Threat
     from rcframe.training.context import Run
     from rcframe.training.observer import Observer
@@ -56,11 +58,13 @@ class Optimization:
         observers: Sequence[Observer] = (),
         players: dict[str, Stateful] | None = None,
         determined_by: Mapping[str, str] | None = None,
+        judged: bool = True,
     ) -> Stage:
         """Return a stage of `run` that trains `target` by `step` with these options.
 
         `module` is what the step runs if it has training-only parts around the target; `determined_by` names what the
-        result depends on besides options, data and code, such as a radius that the data set suggests.
+        result depends on besides options, data and code, such as a radius that the data set suggests. A stage after
+        which the target does not tell classes apart yet, such as one that trains its first layers, is not `judged`.
         """
         from rcframe.training.stage import Stage
 
@@ -71,10 +75,10 @@ class Optimization:
             module=target if module is None else module,
             step=step,
             epochs=self.epochs if epochs is None else epochs,
-            batches=run.batches(self.batch_size, full_name) if batches is None else batches,
+            batches=run.batches(self.batch_size, full_name, self.chosen_images(run)) if batches is None else batches,
             make_optimizer=self._optimizer,
             seed=run.seed,
-            observers=list(observers),
+            observers=[*observers, *(self.watchers(run, players or {}) if judged else ())],
             players=players or {},
             prepare=self.preparation(run, target),
             determined_by=determined_by or {},
@@ -87,6 +91,18 @@ class Optimization:
     def preparation(self, run: Run, target: nn.Module) -> Preparation | None:
         """Return what changes every batch of a stage before its step sees it; nothing, unless overridden."""
         return None
+
+    def chosen_images(self, run: Run) -> Images | None:
+        """Return the images that a stage trains on, if not all training images."""
+        return None
+
+    def watchers(self, run: Run, players: Mapping[str, Stateful]) -> Sequence[Observer]:
+        """Return what the options hang on every stage that is judged; nothing, unless overridden."""
+        return ()
+
+    def check_run(self, run: Run) -> None:
+        """Refuse what a run cannot give, such as images that its data set lacks; asked before anything is trained."""
+        self.chosen_images(run)
 
     def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         from torch.optim import SGD, Adam
@@ -115,6 +131,17 @@ class Training(Optimization):
     A teacher or student strategy inherits these options and calls `stage`.
     """
 
+    fraction: float = option(
+        default=1.0,
+        help="Share of the images to train on, drawn once per seed; a smaller share is part of a larger one.",
+        check=between(0, 1),
+    )
+    patience: int = option(
+        default=0,
+        help="Epochs without a better result on the validation images after which training ends, with the best "
+        "weights; 0 for never.",
+        check=at_least(0),
+    )
     attack: str | None = option(
         default=None, help="Attack on the network in training whose results replace the images, as a spec string."
     )
@@ -129,6 +156,55 @@ class Training(Optimization):
     def unattacked(self) -> Self:
         """Return these options without the attack, for stages that train another network than the method's own."""
         return build(type(self), {**values_of(self), "attack": None}, type(self).__name__)
+
+    def source_images(self, run: Run) -> Images:
+        """Return the images to train on, before a fraction of them is taken."""
+        return run.data.train
+
+    def chosen_images(self, run: Run) -> Images | None:
+        """Return the share of the images that the options ask for; None for a method that reads none."""
+        import torch
+
+        if run.level is Data.NONE:
+            return None
+        images = self.source_images(run)
+        count = round(self.fraction * len(images))
+        if count == len(images):
+            return images
+        if count < 2:
+            raise RequestError(
+                f"A fraction of {self.fraction:g} of {len(images)} images is {count}, but training needs two or more."
+            )
+        order = torch.randperm(len(images), generator=generator(run.seed, "fraction"))
+        return images.subset(order[:count].sort().values)
+
+    def watchers(self, run: Run, players: Mapping[str, Stateful]) -> Sequence[Observer]:
+        """Return what ends the stage early, if that is wanted."""
+        from rcframe.training.patience import Patience, judge_of
+
+        if not self.patience:
+            return ()
+        self._check_patience(run)
+        return (Patience(self.patience, judge_of(run, players)),)
+
+    def check_run(self, run: Run) -> None:
+        """Refuse a fraction that is no images, and patience without images to judge on."""
+        super().check_run(run)
+        if self.patience:
+            self._check_patience(run)
+
+    def _check_patience(self, run: Run) -> None:
+        if run.level is Data.NONE:
+            raise RequestError(
+                f"patience={self.patience} judges every epoch on validation images, but this method reads no images: "
+                f"leave out the option `patience`."
+            )
+        if run.data.validation is None:
+            raise RequestError(
+                f"patience={self.patience} judges every epoch on validation images, but none are set aside: set the "
+                f"option `validation` of the data, as in `--data {run.info.name}:validation=0.1`, or leave out the "
+                f"option `patience`."
+            )
 
     def inner_attack(self) -> Attack | None:
         """Return the attack of the options, or None; refuse one that is unknown or cannot be trained on."""

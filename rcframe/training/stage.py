@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
-from typing import Protocol, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Protocol, TypedDict, TypeVar, cast
 
 import attrs
 from torch import Tensor, nn
@@ -20,6 +20,9 @@ from rcframe.training.identity import identity_of
 from rcframe.training.means import Means
 from rcframe.training.observer import Observer
 from rcframe.training.randomness import Generators, generator_states, restore_generators, seed_everything
+
+if TYPE_CHECKING:
+    from rcframe.training.context import Owner
 
 
 class BatchSource(Protocol):
@@ -115,6 +118,11 @@ class Stage:
     prepare: Preparation | None = None
     #: What the result depends on besides options, data and code, by name.
     determined_by: Mapping[str, str] = attrs.field(factory=dict)
+    #: The teacher that is trained here where that is not the run's, so that a run in which it is shares the work.
+    owner: Owner | None = None
+    #: What the last stage of a plan leaves, if that is more than the target: the target with parts of `module`, say.
+    #: Added in API 1.4.
+    result: nn.Module | None = None
     #: Exists from `begin` on.
     optimizer: Optimizer | None = attrs.field(default=None, init=False)
     schedule: LRScheduler | None = attrs.field(default=None, init=False)
@@ -131,6 +139,11 @@ class Stage:
     _share: float = attrs.field(default=1.0, init=False)
     _shared: Generators | None = attrs.field(default=None, init=False)
     _health: Health = attrs.field(factory=Health, init=False)
+
+    @property
+    def left(self) -> nn.Module:
+        """What is left when the stage is over: its result, or its target. Added in API 1.4."""
+        return self.target if self.result is None else self.result
 
     def begin(self) -> None:
         """Seed the generators, make the optimizer, start the observers."""
@@ -181,6 +194,17 @@ class Stage:
         self.means.add("loss", loss, self._share)
         for name, value in metrics.items():
             self.means.add(name, value, self._share)
+
+    def measured(self) -> dict[str, float]:
+        """Return the figures of the epoch that ends: the means of its steps, and what observers measure."""
+        figures = self.means.read(self.compute)
+        for observer in self.observers:
+            figures.update(self._asked(observer.measured))
+        return figures
+
+    def end_here(self) -> None:
+        """Let the epoch that ends be the last one; for observers. Added in API 1.4."""
+        self.epochs = self.epoch + 1
 
     def end_epoch(self, metrics: Mapping[str, float]) -> None:
         """Move the schedule and the observers on; the position becomes the next epoch's start."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+import rcframe as rc
 from rcframe.access import Access
 from rcframe.api import Data
 from rcframe.builtins import SPECS
@@ -38,7 +39,24 @@ def test_there_are_promises_to_keep() -> None:
 
 def test_the_kernel_ships_no_method_of_a_paper() -> None:
     methods = {(spec.kind, spec.name) for spec in SPECS if spec.kind not in ("data", "model", "engine")}
-    assert methods == {("teacher", "plain"), ("teacher", "file"), ("teacher", "run"), ("student", "plain")}
+    assert methods == {*(("teacher", name) for name in ("plain", "file", "run", "distilled")), ("student", "plain")}
+
+
+SGD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128, "schedule": "steps"}
+LONG = {**SGD, "epochs": 200, "milestones": (60, 120, 160), "decay": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("cifar10", {**SGD, "epochs": 160, "milestones": (80, 120), "decay": 0.1}),
+        ("cifar100", LONG),
+        ("tiny-imagenet", LONG),
+    ],
+)
+def test_presets_are_the_customary_settings_of_a_data_set(preset: str, expected: dict[str, Any]) -> None:
+    assert rc.teacher(f"plain:preset={preset}") == PlainTeacher(**expected)
+    assert rc.student(f"plain:preset={preset},epochs=3") == PlainStudent(**{**expected, "epochs": 3})
 
 
 def test_a_plain_teacher_is_one_supervised_stage_of_the_runs_network() -> None:

@@ -16,6 +16,8 @@ from rcframe.models.plain import Mlp
 from rcframe.options import component, option
 from rcframe.registry import registry
 from rcframe.testing.toys import MODEL
+from rcframe.wrapping import WrappingModel
+from tests.conftest import Announce
 
 
 @component
@@ -101,3 +103,38 @@ def test_neurons_from_a_file_name_nothing_outside_at_all() -> None:
         RequestError, match=r"asks for the neuron `scripted:rule=x\.py`.*Train the network again in this"
     ):
         check_vouched(Choice("scripted"), Scripted(rule="x.py"), None)
+
+
+@component
+class Around(WrappingModel):
+    """A model around another one."""
+
+    def wrap(self, network: nn.Module, info: DataInfo) -> nn.Module:
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    ("saved", "named", "refused"),
+    [
+        (Around(model="mlp:hidden=3", neuron="lif:steps=2"), None, ""),
+        (Around(model="python:nets:small"), Mlp(), r"asks for the model `python:nets:small`.*`--model python:nets"),
+        (
+            Around(model="python:nets:small"),
+            Around(model="python:nets:other"),
+            r"`python:nets:small`, whose `function`",
+        ),
+        (Around(model="python:nets:small"), OwnModel(function="nets:small"), ""),
+        (Around(model="python:nets:small"), Around(model="python:nets:small"), ""),
+        (OwnModel(function="nets:small"), Around(model="python:nets:small"), ""),
+        (Around(neuron="scripted:rule=x"), Mlp(), r"asks for the neuron `scripted:rule=x`.*Train the network again"),
+    ],
+)
+def test_what_a_model_has_inside_is_held_to_the_same(
+    saved: Model, named: Model | None, refused: str, announce: Announce
+) -> None:
+    announce(Scripted, "scripted")
+    if not refused:
+        check_vouched(Choice("around"), saved, named)
+        return
+    with pytest.raises(RequestError, match=refused):
+        check_vouched(Choice("around"), saved, named)

@@ -98,6 +98,117 @@ def test_what_was_asked_is_answered_with_what_to_do(arguments: list[str], compla
     assert re.search(complaint, text), text
 
 
+SET_ASIDE = ("--data", "glyphs:size=8,classes=3,train=24,test=9,validation=0.2")
+EXTRA = ("--data", "glyphs:size=8,classes=3,train=24,test=9,extra=12")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (
+            ["--student", "kd:images=extra"],
+            r"^A student is to learn on extra images \(images=extra\), but the data set `glyphs` brings none: choose",
+        ),
+        (["--student", "kd:images=some"], r"`images` of `kd` .* one of train, extra, both"),
+        (["--student", "kd:fraction=0.02"], r"^A fraction of 0\.02 of 24 images is 0, but training needs two or more"),
+        (["--teacher", "plain:fraction=0.02"], r"^A fraction of 0\.02 of 24 images is 0"),
+        (["--student", "kd:images=extra,fraction=0.1", *EXTRA], r"^A fraction of 0\.1 of 12 images is 1, but training"),
+        (["--student", "kd:fraction=2"], r"Option `fraction` of `kd` is 2\.0, but it must be between 0 and 1\.$"),
+        (["--student", "kd:temperature=0"], r"Option `temperature` of `kd` is 0\.0, but it must be more than 0\.$"),
+        (["--student", "kd:temperature=-2"], r"Option `temperature` of `kd` is -2\.0, but it must be more than 0\.$"),
+        (["--student", "kd:alpha=-0.1"], r"Option `alpha` of `kd` is -0\.1, but it must be between 0 and 1\.$"),
+        (["--student", "kd:alpha=nan"], r"Option `alpha` of `kd` is 'nan', but it must be: number between 0 and 1\.$"),
+        (["--student", "kd:patience=-1", *SET_ASIDE], r"Option `patience` of `kd` is -1, but it must be at least 0\.$"),
+        (
+            ["--student", "kd:patience=2"],
+            r"^patience=2 judges every epoch on validation images, but none are set aside",
+        ),
+        (["--teacher", "plain:patience=2"], r"none are set aside: .* as in `--data glyphs:validation=0\.1`, or leave"),
+        (["--attack", "pgd:preset=quick"], r"^`pgd` has no preset `quick`\. It has none\.$"),
+        (
+            ["--student", "kd", "--access", "soft"],
+            r"^Student `kd` needs logits from the teacher; --access soft grants .* Nearest that would run: --access",
+        ),
+    ],
+)
+def test_a_student_that_cannot_be_as_asked(arguments: list[str], complaint: str, refused: Refused) -> None:
+    text = refused(*arguments)
+    assert re.search(complaint, text), text
+
+
+def test_a_budget_below_the_images_that_the_student_learns_on(cli: Command) -> None:
+    budget = ("--student", "kd:epochs=1", "--budget", "23", "--out", "short")
+    outcome = cli("run", *TINY, *budget)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.err
+    assert (
+        "Error: The teacher is to answer for 24 images, each of them once, but the query budget leaves 23. Raise "
+        "--budget, or let the student learn on fewer images: with its option fraction=0.5, for example, on half of "
+        "them."
+    ) in outcome.err
+    for spec, allowed in (("kd:epochs=3", "24"), ("kd:epochs=3,fraction=0.5", "12")):
+        asked = ("--student", spec, "--budget", allowed, "--out", f"enough-{allowed}")
+        assert cli("run", *TINY, *asked).code == 0
+
+
+PICKY = """
+from rcframe import Data, StudentStrategy, Training, component
+
+@component
+class Picky(Training, StudentStrategy):
+    'Learns from its like.'
+    data = Data.NONE
+    def mismatch(self, student, teacher):
+        ours, theirs = (sum(p.numel() for p in net.parameters()) for net in (student, teacher))
+        return None if ours == theirs else f"it has {theirs} weights and the student {ours}"
+    def plan(self, student, teacher, run):
+        return iter(())
+"""
+
+
+def test_a_student_that_does_not_go_with_its_teacher(install: Install, refused: Refused, cli: Command) -> None:
+    install(
+        "acme-one",
+        [{"kind": "student", "name": "picky", "target": "acme_one:Picky", "summary": "Is picky."}],
+        body=PICKY,
+    )
+    assert re.match(
+        r"Student `picky` cannot learn from this teacher: it has \d+ weights and the student \d+\. "
+        r"Nearest that would run: --model convnet --student-model convnet\.$",
+        refused("--student", "picky", "--student-model", "mlp:hidden=5"),
+    )
+    assert cli("run", *TINY, "--student", "picky", "--out", "fine").code == 0
+    text = refused("--student", "picky:patience=2", *SET_ASIDE)
+    assert text.startswith("patience=2 judges every epoch on validation images, but this method reads no images: leave")
+
+
+UNEVEN = """
+from rcframe import DataInfo, Dataset, DataSource, TensorImages, component
+import torch
+
+@component
+class Uneven(DataSource):
+    'Brings extra images of another size.'
+    def load(self, root):
+        x, y = torch.rand(12, 3, 8, 8), torch.arange(12) % 3
+        info = DataInfo('uneven', (3, 8, 8), ('a', 'b', 'c'), (0.5,) * 3, (0.5,) * 3)
+        return Dataset(info, TensorImages(x, y), TensorImages(x, y), extra=TensorImages(torch.rand(6, 3, 9, 9)))
+"""
+
+
+def test_extra_images_of_another_size(install: Install, refused: Refused) -> None:
+    install(
+        "acme-one",
+        [{"kind": "data", "name": "uneven", "target": "acme_one:Uneven", "summary": "Is uneven."}],
+        body=UNEVEN,
+    )
+    for spec in ("kd:images=extra", "kd:images=both", "kd"):
+        assert refused("--data", "uneven", "--student", spec) == (
+            "The extra images of `uneven` have the shape (3, 9, 9), but the data set announces (3, 8, 8): mend `shape` "
+            "in the data source."
+        )
+
+
 def test_a_configuration_with_a_mistake_is_a_sentence(refused: Refused) -> None:
     for content, complaint in {
         "seed = ": "`run.toml` is not valid TOML: ",
@@ -148,6 +259,30 @@ def test_a_model_of_ones_own_that_does_not_fit(
     assert re.match(complaint, refused("--model", f"own_nets.nets:{function}"))
     for module in ("own_nets.nets", "own_nets"):
         del sys.modules[module]
+
+
+def test_a_student_with_other_classes_than_its_teacher(refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own_nets").mkdir()
+    Path("own_nets/nets.py").write_text(NETS)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    assert refused("--student", "kd", "--student-model", "own_nets.nets:five").startswith(
+        "The model has 5 outputs but data set `glyphs` has 3 classes: give its last layer 3 outputs"
+    )
+    for module in ("own_nets.nets", "own_nets"):
+        del sys.modules[module]
+
+
+def test_a_teacher_with_other_classes_than_its_student(cli: Command, refused: Refused) -> None:
+    others = [part.replace("classes=3", "classes=5") for part in TINY]
+    assert cli("run", *others, "--out", "five").code == 0
+    assert refused("--teacher", "run:five", "--student", "kd") == (
+        "`five/student.safetensors` was trained on images (3, 8, 8) with 5 classes, but data set `glyphs` has images "
+        "(3, 8, 8) and 3 classes. Use the same --data."
+    )
+    text = refused("--teacher", "file:five/student.safetensors", "--student", "kd")
+    assert text.startswith(
+        "`five/student.safetensors` does not fit the model: `net.fc2.weight` is (5, 4), but the model needs (3, 4)."
+    )
 
 
 def test_a_function_that_is_not_there(refused: Refused) -> None:

@@ -45,6 +45,23 @@ def test_options_are_completed_after_the_colon() -> None:
     assert set(completed("run", "--attack", "pgd:steps=5,rest")) == {"pgd:steps=5,restarts="}
 
 
+PRESETS = (
+    "from rcframe import Attack, component, option\n@component\nclass Ready(Attack):\n    'Has presets.'\n"
+    "    steps: int = option(default=1, help='Steps.')\n"
+    "    presets = {'quick': {'steps': 2}, 'long': {'steps': 9}}\n"
+    "    def craft(self, source, x, y, threat):\n        return x\n"
+)
+READY = {"kind": "attack", "name": "ready", "target": "acme_one:Ready", "summary": "Has presets."}
+
+
+def test_presets_are_completed_among_the_options(install: Install) -> None:
+    install("acme-one", [READY], body=PRESETS)
+    assert set(completed("run", "--attack", "ready:")) == {"ready:steps=", "ready:preset=quick", "ready:preset=long"}
+    assert completed("run", "--attack", "ready:preset=q") == {
+        "ready:preset=quick": "Stands for several options at once."
+    }
+
+
 def test_options_of_what_cannot_be_loaded_are_none(install: Install) -> None:
     install("acme-one", [{"kind": "attack", "name": "gone", "target": "acme_no_such:Gone", "summary": "Is not there."}])
     assert completed("run", "--attack", "go") == {"gone": "Is not there."}

@@ -127,6 +127,25 @@ def test_info_says_what_a_method_needs(cli: Command) -> None:
     assert "customary eps: rcframe data show digits.\n" in cli("info", "data", "digits").out
 
 
+def test_info_lists_presets_with_what_they_stand_for(install: Install, cli: Command) -> None:
+    body = (
+        "from rcframe import Attack, component, option\n@component\nclass Ready(Attack):\n    'Has presets.'\n"
+        "    steps: int = option(default=1, help='Steps.')\n"
+        "    sizes: tuple[int, ...] = option(default=(), help='Sizes.')\n"
+        "    presets = {'quick': {'steps': 2, 'sizes': (3, 4)}, 'long': {'steps': 9}}\n"
+        "    def craft(self, source, x, y, threat):\n        return x\n"
+    )
+    install(
+        "acme-one",
+        [{"kind": "attack", "name": "ready", "target": "acme_one:Ready", "summary": "Has presets."}],
+        body=body,
+    )
+    text = words(cli("info", "attack", "ready").out.replace("│", " "))
+    assert "quick steps=2,sizes=3+4 long steps=9" in text.replace("─", "")
+    assert "Choose one as in `ready:preset=quick`; options given beside it win." in text
+    assert "Presets" not in cli("info", "attack", "pgd").out
+
+
 def test_info_says_when_bounds_cannot_be_trained_on(install: Install, cli: Command) -> None:
     body = (
         "from rcframe import Certifier, component\n@component\nclass Sure(Certifier):\n    'Proves nothing.'\n"

@@ -302,3 +302,27 @@ def test_a_method_without_data_gets_empty_batches() -> None:
 def test_an_epoch_without_batches_is_refused() -> None:
     with pytest.raises(RequestError, match="0 batches"):
         NoData(0)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_unchanged_images_come_with_their_places_in_the_set(workers: int) -> None:
+    images = numbered(11)
+    for batch in Batches(images, 4, seed=3, workers=workers).epoch(1):
+        assert batch.index is not None
+        assert torch.equal(images.fetch(batch.index).images, batch.images)
+        assert batch.labels.tolist() == batch.index.tolist()
+
+
+def test_each_process_gets_the_places_of_its_own_images() -> None:
+    images = numbered(11)
+    places: list[int] = []
+    for index in range(2):
+        for batch in Batches(images, 5, seed=3, shard=Shard(index, 2)).epoch(0):
+            assert batch.index is not None
+            assert batch.labels.tolist() == batch.index.tolist()
+            places += batch.index.tolist()
+    assert sorted(places) == list(range(11))
+
+
+def test_augmented_images_are_in_no_set() -> None:
+    assert all(batch.index is None for batch in Batches(numbered(11, 8), 4, seed=3, augment=("crop",)).epoch(0))

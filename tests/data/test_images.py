@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor
 
-from rcframe.data.images import Batch, Images, Subset, TensorImages, Unlabelled
+from rcframe.data.images import Batch, Concatenated, Images, Subset, TensorImages, Unlabelled
 from rcframe.testing.toys import toy_images
 
 
@@ -146,3 +146,44 @@ def test_a_batch_in_page_locked_memory_is_otherwise_the_same() -> None:
     assert batch.labels.is_pinned()
     assert batch.share == 0.5
     assert Batch().pin_memory() == Batch()
+
+
+def shaded(count: int, shade: float) -> TensorImages:
+    return TensorImages(torch.full((count, 1, 2, 2), shade) + torch.arange(count).view(-1, 1, 1, 1) / 100)
+
+
+def joined(*counts: int) -> tuple[Concatenated, Tensor]:
+    """Sets of some sizes as one, and its images (N, C, H, W)."""
+    sets = [shaded(count, number / 10) for number, count in enumerate(counts)]
+    return Concatenated(sets), torch.cat([images.x for images in sets])
+
+
+@given(
+    counts=st.lists(st.integers(1, 5), min_size=1, max_size=4),
+    places=st.lists(st.integers(0, 10**6), max_size=12),
+)
+def test_sets_one_after_the_other_are_fetched_like_one(counts: list[int], places: list[int]) -> None:
+    images, x = joined(*counts)
+    index = torch.tensor([place % len(x) for place in places], dtype=torch.int64)
+    assert len(images) == len(x)
+    assert torch.equal(images.fetch(index).images, x[index])
+
+
+def test_several_sets_together_have_no_labels() -> None:
+    images = Concatenated((toy_images(4, 1), toy_images(3, 2)))
+    assert images.labels is None
+    assert images.fetch(torch.tensor([0, 5])).y is None
+    assert images.fetch(torch.tensor([], dtype=torch.int64)).y is None
+
+
+def test_the_fingerprint_of_several_sets_is_that_of_their_order_and_content() -> None:
+    one, two = shaded(2, 0.1), shaded(3, 0.5)
+    prints = [Concatenated(sets).fingerprint() for sets in ((one, two), (two, one), (one,), (one, two, two))]
+    assert len({*prints, one.fingerprint()}) == 5
+    assert prints[0] == Concatenated((shaded(2, 0.1), shaded(3, 0.5))).fingerprint()
+
+
+def test_places_move_with_their_batch() -> None:
+    batch = Batch(torch.rand(2, 1, 2, 2), index=torch.tensor([4, 1])).to(torch.device("meta"))
+    assert batch.index is not None
+    assert batch.index.device.type == "meta"

@@ -56,6 +56,55 @@ def images(count: int = COUNT) -> TensorImages:
     return TensorImages(x, (x.mean(dim=(1, 2, 3)) > 0.5).long())
 
 
+def twice(logits: Tensor, images: Tensor, query: int) -> Tensor:
+    """A release that names the other class, marks its query, and needs the images to do so."""
+    assert len(images) == len(logits)
+    return torch.stack([logits[:, 1], logits[:, 0]], dim=1) + query % 1000
+
+
+def test_clean_outputs_are_kept_for_every_image_if_wanted() -> None:
+    module, evaluator = Brightness(), Evaluator(images=images(), count=COUNT)
+    tally = evaluator.tally("clean", classes=2)
+    assert evaluator.clean(module, tally).all()
+    with torch.no_grad():
+        assert torch.equal(tally.logits, module(images().x))
+    assert module.batches == [SIZE, SIZE, COUNT - 2 * SIZE, COUNT]
+
+
+def test_what_is_released_is_judged_in_the_place_of_the_answers() -> None:
+    module, evaluator = Brightness(), Evaluator(images=images(), count=COUNT, seed=3)
+    tally = evaluator.tally("released", classes=2)
+    assert not evaluator.released(module, twice, tally).any()
+    with torch.no_grad():
+        marks = tally.logits - module(images().x).flip(1)
+    numbers = [round(float(mark)) for mark in marks[:, 0]]
+    # Each batch is a query of its own, and the same one whenever it is asked again.
+    assert [len(set(numbers[start : start + SIZE])) for start in (0, SIZE, 2 * SIZE)] == [1, 1, 1]
+    assert len({numbers[0], numbers[SIZE], numbers[2 * SIZE]}) == 3
+    again = evaluator.tally("released", classes=2)
+    evaluator.released(module, twice, again)
+    assert torch.equal(again.logits, tally.logits)
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_any_number_of_processes_finds_the_same_outputs(count: int, in_parallel: InParallel) -> None:
+    def swapped(logits: Tensor, images: Tensor, query: int) -> Tensor:
+        # Threads that stand for processes share their generator, so the number of the query is left alone.
+        return logits.flip(1)
+
+    alone = Evaluator(images=images(), count=COUNT)
+    expected = alone.tally("released", classes=2)
+    alone.released(Brightness(), swapped, expected)
+
+    def measure(compute: Compute) -> None:
+        evaluator = Evaluator(images=images(), count=COUNT, compute=compute)
+        tally = evaluator.tally("released", classes=2)
+        evaluator.released(Brightness(), swapped, tally)
+        assert torch.equal(tally.logits, expected.logits)
+
+    in_parallel(count, measure)
+
+
 class Narrow(Attack):
     """Asks for the labels of its images, then fails if there are more than `most`, then darkens them."""
 

@@ -8,9 +8,10 @@ import torch
 from hypothesis import given, strategies as st
 from torch import Tensor, nn
 
-from rcframe.access import Access
+from rcframe.access import Access, parse_access
 from rcframe.errors import AccessDenied, BudgetExceeded, RequestError
 from rcframe.evaluation.oracle import Answer, ModelOracle, Oracle, Queries
+from rcframe.testing.toys import some_images, trained_network
 
 
 class Seen(nn.Module):
@@ -253,3 +254,43 @@ def test_a_model_that_returns_probabilities_is_refused_where_logits_are_granted(
     with pytest.raises(RequestError, match=r"returns probabilities.*remove its last softmax"):
         ModelOracle(network, Access.LOGITS | Access.INPUT_GRAD).logits(pixels())
     assert ModelOracle(network, Access.LABEL).labels(pixels()).shape == pixels().shape[:1]
+
+
+# -- asking again, and what the owner lets out
+
+
+def test_asking_again_is_answered_alike_and_not_counted() -> None:
+    oracle = ModelOracle(trained_network(), parse_access("logit"), budget=6)
+    first = oracle.query(some_images(6)[0]).logits
+    assert oracle.remaining == 0
+    again = oracle.query_again(some_images(6)[0])
+    assert torch.equal(again.logits, first)
+    assert (oracle.queries.images, oracle.queries.calls) == (6, 1)
+
+
+def test_asking_again_grants_no_more_than_asking() -> None:
+    again = ModelOracle(trained_network(), parse_access("hard")).query_again(some_images(6)[0])
+    assert again.labels.dtype == torch.int64
+    with pytest.raises(AccessDenied):
+        _ = again.logits
+
+
+def test_what_is_sent_again_must_be_pixels_too() -> None:
+    with pytest.raises(RequestError, match="divide them by 255"):
+        ModelOracle(trained_network(), parse_access("hard")).query_again(some_images(6)[0] * 255)
+
+
+def test_whoever_asks_gets_what_the_owner_lets_out_at_every_access() -> None:
+    network = trained_network()
+
+    def reversed_order(logits: Tensor, *_: object) -> Tensor:
+        return logits.flip(dims=(1,))
+
+    with torch.no_grad():
+        logits = network(some_images(6)[0]).flip(dims=(1,))
+    found = ModelOracle(network, parse_access("logit"), release=reversed_order).query(some_images(6)[0])
+    assert torch.equal(found.logits, logits)
+    assert torch.equal(found.probabilities, logits.softmax(dim=1))
+    hard = ModelOracle(network, parse_access("hard"), release=reversed_order)
+    assert torch.equal(hard.labels(some_images(6)[0]), logits.argmax(dim=1))
+    assert torch.equal(hard.query_again(some_images(6)[0]).labels, logits.argmax(dim=1))

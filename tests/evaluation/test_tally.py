@@ -142,6 +142,76 @@ def test_without_an_album_no_picture_is_kept() -> None:
     assert "pictures" not in tally.state_dict()
 
 
+# -- outputs ----------------------------------------------------------------------------------------------------------
+
+#: Of five images and two classes, with what is no number among them.
+OUTPUTS = torch.tensor([[1.0, 2.0], [torch.nan, 0.0], [-torch.inf, 3.0], [0.1, 0.2], [7.0, 7.0]])
+
+
+def answered(compute: Compute | None = None, *spans: tuple[int, int]) -> Tally:
+    """A tally that keeps outputs, and has those of these spans."""
+    tally = Tally("clean", 5, {}, compute or Compute(), classes=2)
+    for start, end in spans:
+        tally.note(start, Verdict(RIGHT[start:end], logits=OUTPUTS[start:end].double()))
+    return tally
+
+
+def equal(one: Tensor, other: Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one.nan_to_num(123), other.nan_to_num(123))
+
+
+def test_outputs_are_kept_in_their_places_and_go_on() -> None:
+    before, after = answered(None, (3, 5)), answered()
+    after.load_state_dict(as_read(before.state_dict()))
+    after.note(0, Verdict(RIGHT[:3], logits=OUTPUTS[:3]))
+    after.read()
+    assert equal(after.logits, OUTPUTS)
+    assert before.logits[:3].tolist() == [[0, 0]] * 3
+
+
+def test_a_finished_tally_brings_its_outputs() -> None:
+    done = answered()
+    done.load_state_dict(as_read(answered(None, (0, 5)).final_state()))
+    done.read()
+    assert equal(done.logits, OUTPUTS)
+
+
+def test_where_no_outputs_are_kept_there_are_none() -> None:
+    tally = Tally("pgd", 5, {})
+    tally.note(0, Verdict(RIGHT, logits=OUTPUTS))
+    assert "logits" not in tally.state_dict()
+    assert tally.logits.shape == (5, 0)
+
+
+def test_outputs_that_an_older_state_lacks_are_no_numbers() -> None:
+    state = dict(answered(None, (0, 5)).state_dict())
+    del state["logits"]
+    tally = answered()
+    tally.load_state_dict(as_read(state))
+    assert torch.equal(tally.read(), RIGHT)
+    assert bool(tally.logits.isnan().all())
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_processes_read_the_outputs_of_all(index: int) -> None:
+    spans = (((0, 2), (3, 4)), ((2, 3), (4, 5)))
+    given = []
+    for place in (0, 1):
+        beside = Beside(place, [])
+        answered(beside, *spans[place]).state_dict()
+        given.append(beside.given)
+    tally = answered(Beside(index, given[1 - index]), *spans[index])
+    assert torch.equal(tally.read(), RIGHT)
+    assert equal(tally.logits, OUTPUTS)
+
+
+@pytest.mark.parametrize("index", [0, 1])
+def test_after_loading_the_main_process_alone_has_the_outputs(index: int) -> None:
+    tally = answered(Beside(index, []))
+    tally.load_state_dict(as_read(answered(None, (0, 5)).state_dict()))
+    assert equal(tally.logits, torch.zeros(5, 2) if index else OUTPUTS)
+
+
 def test_after_loading_the_main_process_alone_has_the_pictures() -> None:
     saved = with_album()
     saved.note(0, verdict(RIGHT[:2], shades(10, 20)))

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
@@ -14,9 +14,13 @@ from rcframe.choice import Choice
 from rcframe.errors import RequestError
 from rcframe.experiments.matrix_file import parse_matrix
 from rcframe.experiments.plan import Plan, Shared, configure, make_plan
+from rcframe.options import values_of
 from rcframe.session.assemble import build_parts
 from rcframe.session.config import config_of
 from tests.experiments.test_matrix_file import DOCUMENTS, LIKELY
+
+if TYPE_CHECKING:
+    from tests.conftest import Install
 
 
 def plan(text: str, seeds: int | None = None) -> Plan:
@@ -49,6 +53,29 @@ def test_options_of_a_part_with_the_default_component_may_be_set() -> None:
     assert (config.teacher, config.model) == (Choice("plain", {"epochs": 3}), Choice("convnet", {"hidden": 8}))
     assert config.student_model == Choice("convnet", {"hidden": 4})
     assert build_parts(config).student_model == build_parts(configure({"model.hidden": 4})).model
+
+
+def test_presets_may_be_varied_and_options_beside_them_win(install: Install) -> None:
+    body = (
+        "from rcframe import Training, StudentStrategy, component\n@component\n"
+        "class Ready(Training, StudentStrategy):\n    'Has presets.'\n"
+        "    presets = {'quick': {'lr': 0.25, 'epochs': 3}, 'long': {'epochs': 90}}\n"
+        "    def plan(self, student, teacher, run):\n        return iter(())\n"
+    )
+    install(
+        "acme-one",
+        [{"kind": "student", "name": "ready", "target": "acme_one:Ready", "summary": "Has presets."}],
+        body=body,
+    )
+    made = plan('[run]\nstudent = "ready:lr=0.5"\n[vary]\n"student.preset" = ["quick", "long"]\n')
+    students = [values_of(run.parts.students[0]) for run in made.runs]
+    assert [(student["lr"], student["epochs"]) for student in students] == [(0.5, 3), (0.5, 90)]
+    assert [run.labels for run in made.runs] == [{"student.preset": "quick"}, {"student.preset": "long"}]
+    assert "preset" not in tomllib.loads(made.runs[0].toml())["student"][0]
+    words = refused('[run]\nstudent = "ready"\n[vary]\n"student.preset" = ["quick", "shorter"]\n')
+    assert "`ready` has no preset `shorter`. Its presets: quick, long." in words
+    words = refused('[vary]\n"model.preset" = ["quick", "long"]\n')
+    assert "no model of this run has the option `preset`" in words
 
 
 def test_a_student_network_by_option_starts_from_the_models() -> None:

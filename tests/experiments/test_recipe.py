@@ -152,6 +152,12 @@ def test_a_claim_says_by_how_much_and_at_which_scales() -> None:
         ("claim.0.compare", [["kd"]], "compares ['kd']: write"),
         ("claim.0.against", "clean", "Cannot read the figure `clean`"),
         ("claim.0.against", "student bytes", "compares `clean` with `bytes`: one is a size, one an accuracy."),
+        (
+            "claim.0.against",
+            "student peaks",
+            "compares `clean` with `peaks`: one is a number of peaks, one an accuracy.",
+        ),
+        ("claim.0.against", "student calibration error", "one is a calibration error, one an accuracy."),
         ("claim.0.compare", [["kd", 3]], "compares ['kd', 3]: write"),
         (
             "claim.0.compare",

@@ -20,6 +20,7 @@ from rcframe.networks.size import Size
 from rcframe.options import Number, Value
 from rcframe.session.evidence import About, Evidence, Role, write_evidence
 from rcframe.session.layout import RunFiles
+from rcframe.session.outputs_report import Outputs
 from rcframe.session.report import Broken, CurvePoint, Measurement, ModelReport, Passes, Protocol, Report
 from rcframe.session.seeds import SeedsReport
 
@@ -62,6 +63,12 @@ class Made:
     eps: str = "0.1"
     #: Options of every attack and certifier.
     options: Mapping[str, Value] = attrs.field(factory=dict)
+    #: What the outputs of each role give away, and what of that is kept image by image and class by class.
+    outputs: Mapping[Role, Outputs] = attrs.field(factory=dict)
+    agreement: Judged | None = None
+    released: Judged | None = None
+    peaks: Mapping[About, NDArray[np.int16]] = attrs.field(factory=dict)
+    profiles: Mapping[About, NDArray[np.float32]] = attrs.field(factory=dict)
     #: Parameters of the student, all of them non-zero.
     parameters: int = 50
     queries: int = 0
@@ -76,6 +83,8 @@ class Made:
     def judged(self) -> dict[About, Judged]:
         """Everything that was measured."""
         found = {About("teacher", "clean"): self.teacher, About("student", "clean"): self.student}
+        found |= {About("student", "agreement"): self.agreement} if self.agreement is not None else {}
+        found |= {About("teacher", "released"): self.released} if self.released is not None else {}
         for prefix, measured in (("", self._attacked), ("certified by ", self.certified)):
             for spec, (mine, theirs) in measured.items():
                 found |= {About("teacher", prefix + spec): mine, About("student", prefix + spec): theirs}
@@ -105,7 +114,10 @@ class Made:
     @property
     def evidence(self) -> Evidence:
         """What `evidence.safetensors` holds; what is wrong is taken for the next class."""
-        judged = {about: judged for about, judged in self.judged.items() if len(self.truth) and about.what != WORST}
+        nameless = (WORST, "agreement", "released")
+        judged = {
+            about: right for about, right in self.judged.items() if len(self.truth) and about.what not in nameless
+        }
         wrong = (self.truth + 1) % len(self.classes)
         return Evidence(
             images=self.images or "",
@@ -114,6 +126,8 @@ class Made:
             truth=self.truth,
             answers={about: np.where(right, self.truth, wrong).astype(np.int16) for about, right in judged.items()},
             breaking=self.fallen,
+            peaks=self.peaks,
+            profiles=self.profiles,
         )
 
     @property
@@ -144,6 +158,8 @@ class Made:
             attacked={spec: self._robust(role, spec, both[place]) for spec, both in attacked.items() if spec != WORST},
             worst_case=self._worst(role, attacked[WORST][place]) if WORST in attacked else None,
             certified={spec: self._robust(role, spec, both[place]) for spec, both in self.certified.items()},
+            released=None if self.released is None or role == "student" else Measurement(_accuracy(self.released)),
+            outputs=self.outputs.get(role, Outputs()),
             size=size,
         )
 

@@ -6,13 +6,16 @@ import json
 import re
 from pathlib import Path
 
+import attrs
 import pytest
 from rich.console import Console
 
 from rcframe.errors import RequestError
 from rcframe.findings.comparison import Comparison, compare_folders, compare_rows
 from rcframe.findings.comparison_view import as_json, exact_table, figures_table, settings_table, show, written
+from rcframe.session.evidence import About
 from tests.findings.folders_made import IMAGES, Made, make_matrix, make_run, make_seeds, right, row
+from tests.findings.outputs_made import answered, logits
 
 BOTH = (right(20), right(10))
 
@@ -238,3 +241,40 @@ def test_names_that_look_like_markup_or_move_the_cursor_do_nothing(tmp_path: Pat
     assert "[bold]a (seed 0)" in text
     assert "Beware of A: [red]odd." in text
     assert "\x1b" not in text
+
+
+# -- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def test_what_outputs_give_away_is_compared_in_its_units(tmp_path: Path) -> None:
+    first = answered(Made(), logits(1), logits(2, sharpness=1))
+    second = answered(Made(), logits(1), logits(2, sharpness=9))
+    found = compared(tmp_path, first, second)
+    table = figures_table(found)
+    rows = {cells[0]: cells[1:] for cells in table.rows}
+    assert rows["student agreement"][3] == "equal"
+    peaks = [made.peaks[About("student", "clean")].mean() for made in (first, second)]
+    assert rows["student peaks"][:2] == tuple(f"{mean:.2f}" for mean in peaks)
+    assert rows["student peaks"][2].startswith(f"{peaks[1] - peaks[0]:+.2f} [")
+    assert rows["student peaks"][3] == "beyond noise"
+    errors = [made.outputs["student"].calibration for made in (first, second)]
+    assert rows["student calibration error"][:2] == tuple(f"{100 * one.error.value:.2f}" for one in errors if one)
+    assert rows["teacher peaks"][3] == rows["teacher calibration error"][3] == "equal"
+    assert any("Peaks are classes that get more than a tenth" in note for note in table.notes)
+    assert " figures of these networks differ beyond noise." in str(as_json(found)["summary"])
+
+
+def test_peaks_at_two_temperatures_are_not_compared_and_the_reason_is_said(tmp_path: Path) -> None:
+    first, second = (answered(Made(), logits(1), logits(2), temperature=heat) for heat in (4.0, 20.0))
+    found = compared(tmp_path, first, second)
+    rows = {cells[0]: cells[1:] for cells in figures_table(found).rows}
+    assert rows["student peaks"][3] == "not compared"
+    assert any("softened at temperature 4 and 20" in note for note in figures_table(found).notes)
+
+
+def test_equal_peaks_of_other_images_are_not_called_equal(tmp_path: Path) -> None:
+    first = answered(Made(), logits(1), logits(2))
+    turned = {about: counts[::-1].copy() for about, counts in first.peaks.items()}
+    found = compared(tmp_path, first, attrs.evolve(first, peaks=turned))
+    rows = {cells[0]: cells[1:] for cells in figures_table(found).rows}
+    assert rows["student peaks"][3] == "within noise"

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 
@@ -16,16 +17,27 @@ from rcframe.findings.figures import (
     figure_of,
     figures,
     judgements,
+    kind_of,
     paired,
     parse_about,
     points,
     same_images,
+    unit_of,
 )
 from rcframe.findings.folders import Group, collect
-from rcframe.findings.statistics import compare_images, compare_proportions, compare_values, estimate
+from rcframe.findings.statistics import (
+    compare_amounts,
+    compare_counts,
+    compare_images,
+    compare_proportions,
+    compare_values,
+    estimate,
+    estimate_amounts,
+)
 from rcframe.options import Number
 from rcframe.session.evidence import About
 from tests.findings.folders_made import IMAGES, Judged, Made, falls, make_run, right
+from tests.findings.outputs_made import answered, logits
 
 CLEAN = About("student", "clean")
 ATTACKED = About("student", "pgd:steps=5")
@@ -265,3 +277,117 @@ def test_whether_the_images_were_the_same_is_known_or_not(group: MakeGroup) -> N
     assert said("a", "a") is True
     assert said("a", "b") is False
     assert said("a", None) is None
+
+
+# -- of outputs -------------------------------------------------------------------------------------------------------
+
+AGREEMENT = About("student", "agreement")
+PEAKS = About("student", "peaks")
+ERROR = About("student", "calibration error")
+
+
+def softly(
+    seed: int = 0,
+    *,
+    temperature: float = 4.0,
+    sharpness: float = 4.0,
+    run: int = 0,
+    images: str | None = "same",
+) -> Made:
+    """A run whose student answers in its own way to the same images."""
+    made = answered(
+        Made(seed=run),
+        logits(100 + run),
+        logits(seed, sharpness=sharpness),
+        released=logits(7),
+        temperature=temperature,
+    )
+    return attrs.evolve(made, images=images)
+
+
+def test_what_outputs_give_away_are_figures() -> None:
+    report = softly().report
+    found = figures(report)
+    names = ["clean", "released", "calibration error", "peaks", "parameters", "nonzero", "bytes"]
+    assert [about.what for about in found if about.role == "teacher"] == names
+    assert [about.what for about in found if about.role == "student"] == ["clean", "agreement", *names[2:]]
+    likeness, calibration, softness = (
+        report.student.outputs.likeness,
+        report.student.outputs.calibration,
+        report.student.outputs.softness,
+    )
+    assert likeness
+    assert calibration
+    assert softness
+    assert found[AGREEMENT].value == likeness.agreement.value
+    assert found[ERROR].amount == calibration.error
+    assert (found[PEAKS].amount, found[PEAKS].temperature) == (softness.peaks, 4.0)
+    assert [found[about].sort for about in (AGREEMENT, ERROR, PEAKS)] == ["accuracy", "amount", "amount"]
+    assert found[About("teacher", "released")].measured == report.teacher.released
+
+
+def test_units_and_kinds_tell_which_figures_can_be_held_against_each_other() -> None:
+    whats = ("clean", "agreement", "released", "calibration error", "peaks", "bytes")
+    assert [unit_of(what) for what in whats] == [0.01, 0.01, 0.01, 0.01, 1.0, 1.0]
+    assert [kind_of(what) for what in whats] == [
+        *["an accuracy"] * 3,
+        *("a calibration error", "a number of peaks", "a size"),
+    ]
+
+
+def test_agreement_and_what_is_released_are_compared_image_by_image(group: MakeGroup) -> None:
+    made = [softly(number, run=number % 2) for number in range(4)]
+    first, second = group(made[:2]), group(made[2:])
+    for about, kept in ((AGREEMENT, [run.agreement for run in made]), (About("teacher", "released"), None)):
+        judged = kept or [run.released for run in made]
+        mine, theirs = (np.stack([one for one in some if one is not None]) for some in (judged[:2], judged[2:]))
+        assert compare(first, second, about) == compare_images(mine, theirs)
+
+
+def test_peaks_are_compared_image_by_image(group: MakeGroup) -> None:
+    made = [softly(number, run=number % 2, sharpness=1 + number) for number in range(4)]
+    first, second = group(made[:2]), group(made[2:])
+    counts = [run.peaks[About("student", "clean")] for run in made]
+    expected = compare_counts(np.stack(counts[:2]), np.stack(counts[2:]))
+    assert compare(first, second, PEAKS) == expected
+    assert expected.images == IMAGES
+    teachers = [run.peaks[About("teacher", "clean")] for run in made]
+    assert compare(first, second, PEAKS, About("teacher", "peaks")) == compare_counts(
+        np.stack(counts[:2]), np.stack(teachers[2:])
+    )
+
+
+def test_peaks_of_other_images_are_compared_by_their_means(group: MakeGroup) -> None:
+    made = [softly(1), softly(2, images="others")]
+    amounts = [figures(run.report)[PEAKS].amount for run in made]
+    assert amounts[0]
+    assert amounts[1]
+    found = compare(group(made[:1]), group(made[1:]), PEAKS)
+    assert found == compare_amounts([amounts[0]], [amounts[1]])
+    assert found.images == 0
+
+
+def test_peaks_at_several_temperatures_are_not_compared(group: MakeGroup) -> None:
+    assert compare(group([softly(1)]), group([softly(2, temperature=8)]), PEAKS) is None
+    assert compare(group([softly(1)]), group([softly(2, temperature=8)]), AGREEMENT) is not None
+
+
+def test_calibration_errors_are_compared_with_the_intervals_of_both(group: MakeGroup) -> None:
+    made = [softly(1), softly(2)]
+    amounts = [figures(run.report)[ERROR].amount for run in made]
+    assert amounts[0]
+    assert amounts[1]
+    assert compare(group(made[:1]), group(made[1:]), ERROR) == compare_amounts([amounts[0]], [amounts[1]])
+
+
+def test_over_seeds_amounts_have_an_interval_over_seeds_and_images(group: MakeGroup) -> None:
+    made = [softly(1), softly(2, run=1)]
+    amounts = [figures(run.report)[ERROR].amount for run in made]
+    assert estimate_of(group(made), ERROR) == estimate_amounts([amount for amount in amounts if amount])
+    assert estimate_of(group([softly(1), Made(seed=1)]), ERROR) is None
+
+
+def test_a_run_without_evidence_is_compared_by_its_figures(group: MakeGroup) -> None:
+    found = compare(group([softly(1, images=None)]), group([softly(2)]), AGREEMENT)
+    assert found is not None
+    assert found.images == 0

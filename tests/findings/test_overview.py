@@ -6,10 +6,11 @@ import attrs
 import pytest
 
 from rcframe.findings.folders import collect
-from rcframe.findings.overview import overview, percent
+from rcframe.findings.overview import amount, overview, percent
 from rcframe.findings.statistics import Estimate
 from rcframe.findings.tables import Table
 from tests.findings.folders_made import Made, falls, make_matrix, make_run, make_unfinished, right, row
+from tests.findings.outputs_made import answered, logits
 
 
 def cell(table: Table, run: str, column: str) -> str:
@@ -116,3 +117,29 @@ def test_stopped_runs_are_listed_too(tmp_path: Path) -> None:
 )
 def test_an_interval_ends_where_accuracies_do(found: Estimate | None, shown: str) -> None:
     assert percent(found) == shown
+
+
+def test_agreement_and_what_a_guarded_teacher_releases_stand_behind_the_accuracies(tmp_path: Path) -> None:
+    made = Made(attacked={"pgd": (right(3), right(4))})
+    make_run(tmp_path / "a", answered(made, logits(1), logits(2), released=logits(3)))
+    make_run(tmp_path / "b", attrs.evolve(answered(made, logits(1), logits(2)), norm="l2", settings={"norm": "l2"}))
+    table = overview(collect([tmp_path]))
+    assert table.columns[1:8] == (
+        *("teacher clean", "student clean", "teacher pgd", "student pgd", "teacher released", "student agreement"),
+        "n",
+    )
+    agreeing = int((logits(1).argmax(dim=1) == logits(2).argmax(dim=1)).sum())
+    assert [row[6].split()[0] for row in table.rows] == [f"{100 * agreeing / 40:.1f}"] * 2
+    assert sum(row[5] == "-" for row in table.rows) == 1
+
+
+@pytest.mark.parametrize(
+    ("estimate", "unit", "written"),
+    [
+        (Estimate(1.354, 1.2, 1.5, 3, 40), 1.0, "1.35 [1.20, 1.50]"),
+        (Estimate(0.0213, -0.004, 0.03, 3, 40), 0.01, "2.13 [0.00, 3.00]"),
+        (None, 1.0, "-"),
+    ],
+)
+def test_what_is_no_accuracy_is_written_in_its_unit(estimate: Estimate | None, unit: float, written: str) -> None:
+    assert amount(estimate, unit) == written

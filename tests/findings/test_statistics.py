@@ -10,14 +10,18 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
+from rcframe.evaluation.amount import Amount
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.statistics import (
     Difference,
     Estimate,
+    compare_amounts,
+    compare_counts,
     compare_images,
     compare_proportions,
     compare_values,
     estimate,
+    estimate_amounts,
 )
 from rcframe.session.seeds import Spread
 
@@ -237,3 +241,55 @@ def test_equal_values_differ_by_nothing(values: list[float]) -> None:
 )
 def test_beyond_noise_is_an_interval_without_zero(low: float, high: float, beyond: bool) -> None:
     assert Difference((low + high) / 2, low, high, 3, 0).beyond_noise is beyond
+
+
+# -- amounts ----------------------------------------------------------------------------------------------------------
+
+#: Means of 100 images, whose intervals reach differently far.
+LOW, HIGH = Amount(2.0, 1.7, 2.4, 100), Amount(3.0, 2.9, 3.3, 90)
+
+
+def test_an_amount_of_one_seed_keeps_its_interval() -> None:
+    found = estimate_amounts([LOW])
+    assert (found.mean, found.seeds, found.images) == (2.0, 1, 100)
+    assert (found.low, found.high) == pytest.approx((1.7, 2.4))
+
+
+def test_amounts_of_several_seeds_add_the_noise_of_seeds_to_the_mean_margins_over_images() -> None:
+    found = estimate_amounts([LOW, HIGH])
+    # Student's t of one degree of freedom, 12.706205, times the standard error of 2 and 3, which is 0.5.
+    over_seeds = 12.706205 * 0.5
+    assert (found.mean, found.seeds, found.images) == (2.5, 2, 90)
+    assert found.mean - found.low == pytest.approx(math.hypot(over_seeds, 0.2), abs=1e-5)
+    assert found.high - found.mean == pytest.approx(math.hypot(over_seeds, 0.35), abs=1e-5)
+
+
+def test_amounts_of_one_seed_differ_by_the_margins_that_point_at_each_other() -> None:
+    found = compare_amounts([HIGH], [LOW])
+    # The first may be 0.1 lower and the second 0.4 higher; the first 0.3 higher and the second 0.3 lower.
+    assert (found.mean, found.seeds, found.images) == (1.0, 1, 0)
+    assert (found.low, found.high) == pytest.approx((1 - math.hypot(0.1, 0.4), 1 + math.hypot(0.3, 0.3)))
+
+
+def test_amounts_turned_around_differ_by_the_opposite() -> None:
+    one, other = (
+        compare_amounts([HIGH, LOW, LOW], [LOW, LOW, HIGH]),
+        compare_amounts([LOW, LOW, HIGH], [HIGH, LOW, LOW]),
+    )
+    assert (one.mean, one.low, one.high) == pytest.approx((-other.mean, -other.high, -other.low))
+
+
+def test_counts_are_compared_image_by_image() -> None:
+    first, second = np.array([[3, 1, 2, 4]], np.int16), np.array([[1, 1, 1, 1]], np.int16)
+    found = compare_counts(first, second)
+    # Gains 2, 0, 1, 3 with 1 and -1 added: their deviation is that of six numbers whose mean is 1.
+    assert (found.mean, found.seeds, found.images) == (1.5, 1, 4)
+    half = 1.959964 * math.sqrt((1 + 1 + 0 + 4 + 0 + 4) / 6) / math.sqrt(6)
+    assert (found.low, found.high) == pytest.approx((1.5 - half, 1.5 + half), abs=1e-6)
+
+
+def test_counts_of_one_and_none_are_compared_as_judgements_are() -> None:
+    chance = np.random.default_rng(0)
+    first, second = chance.integers(0, 2, (2, 3, 20)).astype(np.int16)
+    judged = compare_images(first.astype(bool), second.astype(bool))
+    assert compare_counts(first, second) == judged

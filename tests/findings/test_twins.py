@@ -5,11 +5,12 @@ from collections.abc import Mapping
 import pytest
 
 from rcframe.api import Norm
-from rcframe.findings.figures import figures
+from rcframe.findings.figures import Figure, figures
 from rcframe.findings.twins import twins, unlike_protocols
 from rcframe.options import Number, Value
 from rcframe.session.evidence import About
 from tests.findings.folders_made import Made, falls, right
+from tests.findings.outputs_made import answered, logits
 
 BOTH = (right(20), right(10))
 
@@ -120,3 +121,12 @@ def test_worst_cases_at_another_radius_or_with_other_options_are_not_compared() 
     assert unlike_worst_cases(worst_of("pgd", "mim"), worst_of("pgd", "mim", radius="0.2")) == "eps 0.1 and 0.2"
     fewer, more = (worst_of("pgd", "mim", options={"steps": steps}) for steps in (5, 10))
     assert unlike_worst_cases(fewer, more) == "other options of pgd, mim"
+
+
+def test_peaks_at_two_temperatures_cannot_be_compared() -> None:
+    def peaks(temperature: float) -> Figure:
+        made = answered(Made(), logits(1), logits(2), temperature=temperature)
+        return figures(made.report)[About("student", "peaks")]
+
+    assert unlike_protocols(peaks(4.0), peaks(4.0)) == ""
+    assert unlike_protocols(peaks(4.0), peaks(20.0)) == "softened at temperature 4 and 20"

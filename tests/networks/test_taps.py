@@ -103,3 +103,18 @@ def test_shapes_are_without_the_batch_and_the_network_stays_as_it_was() -> None:
     assert [part.training for part in network] == [False, True, True]
     assert norm.num_batches_tracked is not None
     assert int(norm.num_batches_tracked) == 0
+
+
+def test_a_layer_that_does_not_run_is_refused_by_name() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.spare = nn.Identity(), nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.used(x)
+            return out
+
+    assert tap_shapes(Idle(), ["used"], torch.zeros(2, 3)) == {"used": (3,)}
+    with pytest.raises(RequestError, match=r"Layer `spare` of the network did not run, so it has no output to read"):
+        tap_shapes(Idle(), ["used", "spare"], torch.zeros(2, 3))

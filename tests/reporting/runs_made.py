@@ -8,6 +8,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from rcframe.evaluation.activity import Encoding, LayerActivity
@@ -25,6 +26,7 @@ from rcframe.reporting.section import Exhibit, Section
 from rcframe.session.evidence import About, Evidence, Role, write_evidence
 from rcframe.session.layout import RunFiles
 from tests.findings.folders_made import IMAGES, Made, falls, make_matrix, make_run, right, row
+from tests.findings.outputs_made import answered, logits
 
 CLASSES = ("air<plane>", "auto & mobile", "a class with a very long name indeed", "$x$")
 PGD, CONVEX = "pgd:steps=5", "convex"
@@ -79,7 +81,7 @@ def rich_evidence(made: Made, *, seed: int = 0, spiking: bool = False) -> Eviden
     """Evidence of every kind."""
     chance = np.random.default_rng(seed)
     shown = pictures()
-    logits: dict[Role, NDArray[np.float32]] = {
+    answers: dict[Role, NDArray[np.float32]] = {
         role: chance.normal(size=(4, len(CLASSES))).astype(np.float32) * 4 for role in ROLES
     }
     layers = tuple(LayerActivity(f"net.layer{n}", 100, 0.1 * n, 5000.0 * n, 9000.0 * n) for n in (1, 2, 3))
@@ -88,7 +90,8 @@ def rich_evidence(made: Made, *, seed: int = 0, spiking: bool = False) -> Eviden
         classes=CLASSES,
         pictures=shown,
         labels=np.arange(4),
-        logits=logits,
+        logits=answers,
+        released=np.zeros((0, 0), np.float32) if made.released is None else -answers["teacher"],
         adversarial={About(role, PGD): (shown + 5).astype(np.uint8) for role in ROLES},
         radii={About(role, CONVEX): chance.uniform(0, 0.2, 40).astype(np.float32) for role in ROLES},
         spikes={"student": layers} if spiking else {},
@@ -102,6 +105,18 @@ def make_rich(path: Path, made: Made, *, seed: int = 0, spiking: bool = False) -
     make_curves(path)
     write_evidence(RunFiles(path).evidence, rich_evidence(made, seed=seed, spiking=spiking))
     return path
+
+
+def softly(settings: Mapping[str, object], *, guarded: bool = False, temperature: float = 4.0) -> Made:
+    """A run that says what its outputs give away; its teacher, if guarded, releases its second class only."""
+    teacher, output = logits(0), logits(1 + len(settings))
+    second = teacher.argsort(dim=1, descending=True)[:, 1:2]
+    sparse = torch.full_like(teacher, -torch.inf).scatter_(1, second, 1.0)
+    made = Made(settings=settings, classes=CLASSES)
+    labels = torch.arange(IMAGES) % len(CLASSES)
+    known = teacher + 6 * torch.nn.functional.one_hot(labels, len(CLASSES))
+    released = sparse if guarded else None
+    return answered(made, known, output + known / 2, released=released, labels=labels, temperature=temperature)
 
 
 def make_everything(path: Path) -> Path:
@@ -119,6 +134,8 @@ def make_everything(path: Path) -> Path:
             measured(28, settings=settings), parameters=parameters, flags=("only <40> images were measured",)
         )
         make_rich(path / "small" / str(parameters), small, spiking=parameters == 10)
+    for number, guarded in enumerate((False, True)):
+        make_rich(path / "outputs" / str(number), softly(student(temperature=7, alpha=number / 10), guarded=guarded))
     make_reproduction(path / "claims")
     return path
 

@@ -32,7 +32,7 @@ def test_every_image_is_counted_once(pairs: list[tuple[int, int]]) -> None:
         for answer in (-1, 0, 1, 2):
             assert found.counts[label, answer] == pairs.count((label, answer))
     heat = heat_of(found, chosen([found]))
-    assert sum(cell.count for row in heat.rows for cell in row.cells) == len(pairs)
+    assert sum(cell.count or 0 for row in heat.rows for cell in row.cells) == len(pairs)
 
 
 def test_a_heat_table_says_counts_and_their_share_of_the_class() -> None:

@@ -122,7 +122,7 @@ def opened_at(page: Page, width: int) -> Page:
 
 def test_it_shows_every_section_and_picture(opened: Page) -> None:
     assert opened.title() == "Everything <&>"
-    assert opened.locator("section h2").count() == 13
+    assert opened.locator("section h2").count() == 14
     assert opened.locator("svg[role=img]").count() > 15
     broken = "() => [...document.images].filter(image => !image.complete || !image.naturalWidth).length"
     assert opened.evaluate(broken) == 0
@@ -159,6 +159,18 @@ def test_a_matrix_of_classes_is_seen_whole_and_its_counts_are_legible(opened: Pa
     assert len(small) > 4
     assert min(small) >= LEAST_PIXELS
     assert heat.locator("td").evaluate_all("cells => cells.every(cell => cell.scrollWidth <= cell.clientWidth)")
+
+
+def test_a_matrix_of_outputs_shows_shares_and_leaves_out_what_rounds_to_none(opened: Page) -> None:
+    heat = opened.locator("#outputs table.heat").first
+    told: list[list[str]] = heat.locator("tbody tr").evaluate_all(
+        "rows => rows.map(row => [...row.querySelectorAll('td')].map(cell => cell.innerText))"
+    )
+    assert len(told) == 4
+    assert all(cell == "" or 1 <= int(cell) <= 100 for row in told for cell in row)
+    assert all(abs(sum(int(cell or 0) for cell in row) - 100) <= 2 for row in told)
+    assert heat.locator("td.good").count() == 4
+    assert heat.locator("td small").count() == 0
 
 
 def test_what_is_right_and_what_is_wrong_has_a_colour_of_its_own_that_grows_with_the_share(opened: Page) -> None:

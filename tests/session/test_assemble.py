@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,8 +17,10 @@ from rcframe.errors import RequestError
 from rcframe.evaluation.oracle import Oracle
 from rcframe.networks.spiking import SpikingNetwork
 from rcframe.options import component
+from rcframe.session.architecture import finished_architecture
 from rcframe.session.assemble import Assembly, Refusal, assemble, build_parts, refuse_with_alternative
 from rcframe.session.config import RunConfig, make_config
+from rcframe.session.folder import RunFolder
 from rcframe.testing.toys import MODEL, toy_dataset
 from rcframe.training.compute import Compute
 from rcframe.training.context import Run
@@ -265,3 +268,41 @@ def test_parts_are_listed_by_the_setting_that_names_them() -> None:
 def test_parts_that_cannot_be_built_are_refused_first(settings: dict[str, object], words: str) -> None:
     with pytest.raises(RequestError, match=words):
         build_parts(config_of(**settings))
+
+
+# --- students that become more than what is trained ------------------------------------------------------------------
+
+
+def test_a_student_that_stays_what_it_is_trained_as_is_finished_as_it_is() -> None:
+    assembly = assembled(config_of(student=["skeptical-e", "plain"]))
+    assert assembly.finished_student is assembly.student
+    assert assembly.finished_teacher is assembly.teacher
+
+
+@pytest.mark.parametrize("neuron", [None, "lif:steps=2"])
+def test_what_the_last_phase_leaves_is_built_before_anything_is_trained(neuron: str | None) -> None:
+    assembly = assembled(config_of(student=["plain", "skeptical-e"], neuron=neuron))
+    finished = assembly.finished_student
+    assert finished is not assembly.student
+    trained = {name.removeprefix("headed.student.") for name in finished.state_dict() if ".student." in name}
+    assert trained == assembly.student.state_dict().keys()
+    assert any(isinstance(part, SpikingNetwork) for part in finished.modules()) is (neuron is not None)
+
+
+def test_what_a_student_or_teacher_becomes_is_what_must_be_certified() -> None:
+    for setting in ({"student": "skeptical-e"}, {"teacher": "distilled:student=skeptical-e"}):
+        role = "teacher" if "teacher" in setting else "student"
+        config = config_of(certifier="convex", **setting)
+        assert str(refusal_of(config)).startswith(f"Certifier `convex` cannot certify the {role}: ")
+        assert suggestion(config)
+
+
+def test_a_teacher_that_is_brought_becomes_nothing_else(tmp_path: Path) -> None:
+    config = config_of(student="skeptical-e:epochs=0")
+    folder = RunFolder(tmp_path)
+    parts, assembly = build_parts(config), assembled(config)
+    described = finished_architecture("student", config, parts, DATASET.info)
+    folder.save_student(assembly.finished_student, described)
+    brought = assembled(config_of(teacher=f"run:{tmp_path}"))
+    assert brought.finished_teacher is brought.teacher
+    assert brought.teacher.state_dict().keys() == assembly.finished_student.state_dict().keys()

@@ -466,6 +466,42 @@ def test_an_option_is_set_where_it_is_and_the_rest_stays() -> None:
     assert [choice.options["epochs"] for choice in both.students] == [2, 2]
 
 
+#: A plugin whose student has a paper's settings.
+READY = (
+    "from rcframe import Training, StudentStrategy, component\n@component\n"
+    "class Ready(Training, StudentStrategy):\n    'Has presets.'\n"
+    "    presets = {'quick': {'lr': 0.25, 'milestones': (2, 3)}, 'long': {'epochs': 90}}\n"
+    "    def plan(self, student, teacher, run):\n        return iter(())\n"
+)
+
+
+def test_a_preset_is_spelled_out_in_the_file_of_a_run(install: Install) -> None:
+    install(
+        "acme-one",
+        [{"kind": "student", "name": "ready", "target": "acme_one:Ready", "summary": "Has presets."}],
+        body=READY,
+    )
+    config = make_config({"student": "ready:preset=quick,milestones=7"})
+    text = written(config)
+    assert "preset" not in text
+    again = config_of(tomllib.loads(text))
+    assert build_parts(again).students == build_parts(config).students
+    (student,) = tomllib.loads(text)["student"]
+    assert (student["lr"], student["milestones"], student["epochs"]) == (0.25, [7], 30)
+
+
+def test_a_preset_is_set_like_an_option_where_there_is_any(install: Install) -> None:
+    install(
+        "acme-one",
+        [{"kind": "student", "name": "ready", "target": "acme_one:Ready", "summary": "Has presets."}],
+        body=READY,
+    )
+    config = set_option(make_config({"student": "ready:lr=0.5"}), "student", "preset", "quick")
+    assert config.students == (Choice("ready", {"lr": "0.5", "preset": "quick"}),)
+    with pytest.raises(RequestError, match=r"no model of this run has the option `preset`"):
+        set_option(config, "model", "preset", "quick")
+
+
 @pytest.mark.parametrize(
     ("part", "option", "words"),
     [

@@ -41,6 +41,9 @@ def full() -> Evidence:
         pictures=pictures(),
         labels=np.array([1, 0]),
         logits={"student": generator.normal(size=(2, 2)).astype(np.float32)},
+        released=generator.normal(size=(2, 2)).astype(np.float32),
+        peaks={STUDENT: np.array([1, 2, -1], np.int16), About("teacher", "released"): np.ones(3, np.int16)},
+        profiles={STUDENT: generator.random((2, 2), np.float32)},
         adversarial={About("teacher", "fgsm"): pictures(), About("student", "fgsm"): pictures()},
         radii={About("student", "convex"): np.array([0.0, 0.25], np.float32)},
         spikes={"student": (LayerActivity("net.relu1", 5, 0.25, 30.5, 7.0), LayerActivity("relu2", 2, 0.0, 0.0))},
@@ -50,7 +53,7 @@ def full() -> Evidence:
 
 def same(one: Evidence, other: Evidence) -> bool:
     """Say whether all parts are equal, with the same types of numbers."""
-    arrays = ("right", "answers", "breaking", "logits", "adversarial", "radii")
+    arrays = ("right", "answers", "breaking", "logits", "peaks", "profiles", "adversarial", "radii")
     for name in arrays:
         mine, theirs = getattr(one, name), getattr(other, name)
         if mine.keys() != theirs.keys() or any(
@@ -61,7 +64,7 @@ def same(one: Evidence, other: Evidence) -> bool:
     return all(getattr(one, name) == getattr(other, name) for name in plain) and all(
         getattr(one, name).dtype == getattr(other, name).dtype
         and np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("pictures", "labels", "truth")
+        for name in ("pictures", "labels", "truth", "released")
     )
 
 

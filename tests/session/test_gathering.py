@@ -80,14 +80,14 @@ def labels(dataset: Dataset) -> Tensor:
 
 
 def equal(one: Evidence, other: Evidence) -> bool:
-    arrays = ("right", "answers", "breaking", "logits", "adversarial", "radii")
+    arrays = ("right", "answers", "breaking", "logits", "peaks", "profiles", "adversarial", "radii")
     return all(
         getattr(one, name).keys() == getattr(other, name).keys()
         and all(np.array_equal(array, getattr(other, name)[key]) for key, array in getattr(one, name).items())
         for name in arrays
     ) and all(
         np.array_equal(getattr(one, name), getattr(other, name))
-        for name in ("images", "classes", "truth", "pictures", "labels", "spikes", "encodings")
+        for name in ("images", "classes", "truth", "pictures", "labels", "released", "spikes", "encodings")
     )
 
 
@@ -105,16 +105,45 @@ def test_the_judgements_are_those_that_the_report_counts(teacher: nn.Module, stu
             (role, FGSM): predict(network, x_adv) == y,
             (role, "certified by convex"): (margins > 1e-4).all(dim=1),
         }
+    expected["student", "agreement"] = predict(student, x) == predict(teacher, x)
     assert {(about.role, about.what): right.tolist() for about, right in evidence.right.items()} == {
         about: right.tolist() for about, right in expected.items()
     }
     for role, report in (("teacher", found.report.teacher), ("student", found.report.student)):
         by_what = {about.what: int(right.sum()) for about, right in evidence.right.items() if about.role == role}
+        assert by_what.pop("agreement", None) == (
+            report.outputs.likeness.agreement.correct if report.outputs.likeness else None
+        )
         assert by_what == {
             "clean": report.clean.result.correct,
             FGSM: report.attacked[FGSM].result.correct,
             "certified by convex": report.certified[CONVEX].result.correct,
         }
+
+
+def test_what_outputs_give_away_is_kept_image_by_image_and_class_by_class(
+    teacher: nn.Module, student: nn.Module
+) -> None:
+    session = session_of(student="kd:temperature=3,epochs=1", eval_size=9)
+    found = measured(session, teacher, student)
+    evidence = found.evidence()
+    places = torch.arange(9) * COUNT // 9
+    x, y = images(session.dataset).x[places], labels(session.dataset)[places]
+    for role, network, report in (
+        ("teacher", teacher, found.report.teacher),
+        ("student", student, found.report.student),
+    ):
+        about = [one for one in evidence.peaks if one.role == role]
+        softened = (network(x).detach() / 3).softmax(dim=1)
+        assert [one.what for one in about] == ["clean"]
+        assert evidence.peaks[about[0]].tolist() == (softened > 0.1).sum(dim=1).tolist()
+        assert report.outputs.softness is not None
+        assert report.outputs.softness.temperature == 3
+        assert evidence.peaks[about[0]].mean() == pytest.approx(report.outputs.softness.peaks.value)
+        for label in range(len(evidence.classes)):
+            mean = softened[y == label].mean(dim=0)
+            assert np.allclose(evidence.profiles[about[0]][label], mean.numpy(), atol=1e-6, equal_nan=True)
+    assert evidence.released.size == 0
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(0, 12), (18, 12), (7, 7), (1, 1)])

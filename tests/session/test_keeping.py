@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from rcframe.api import Attack
+from rcframe.builtins.distilled import DistilledTeacher
 from rcframe.choice import Choice
 from rcframe.evaluation.oracle import Oracle
 from rcframe.evaluation.threat import Threat
@@ -31,6 +32,7 @@ from rcframe.session.stopping import Stop
 from rcframe.session.store import Store
 from rcframe.session.worklog import WorkLog
 from rcframe.storage.cache import Cache
+from rcframe.storage.keeper import Work
 from rcframe.training.compute import Compute
 
 if TYPE_CHECKING:
@@ -114,6 +116,18 @@ def test_the_weights_of_the_teacher_determine_the_student_and_those_of_a_network
 def test_teacher_and_student_that_train_alike_are_not_mixed_up() -> None:
     one = session(student="plain")
     assert "role" in differing(teacher_parts(one), student_parts(one, network()))
+
+
+def test_a_teacher_of_the_teacher_counts_as_it_would_alone() -> None:
+    """So that a run in which it is the teacher shares its training."""
+    model = "convnet:channels=8,hidden=4"
+    alone = session(teacher="plain:epochs=3", model=model)
+    chain = session(teacher=f"distilled:student=kd,teacher=(plain:epochs=3),model=({model})")
+    teacher, run = chain.parts.teacher, chain.assembly.teacher_run
+    assert isinstance(teacher, DistilledTeacher)
+    stage = next(teacher.plan(teacher.network(run), run))
+    assert teacher_parts(chain, stage.owner) == teacher_parts(alone)
+    assert {"model", "teacher"} <= differing(teacher_parts(chain), teacher_parts(alone))
 
 
 def test_the_versions_of_all_plugins_that_take_part_count() -> None:
@@ -213,6 +227,10 @@ def store(folder: Path) -> Store:
     )
 
 
+def nothing(_: Work) -> Mapping[str, str]:
+    return {}
+
+
 def keep(keeper: RunKeeper, *works: Named) -> None:
     for work in works:
         with keeper.keeping(work) as finished:
@@ -222,13 +240,13 @@ def keep(keeper: RunKeeper, *works: Named) -> None:
 
 def test_work_is_known_by_its_name_by_what_it_says_and_by_the_run(tmp_path: Path) -> None:
     kept = store(tmp_path)
-    keep(RunKeeper(kept, lambda: {"seed": "0"}, chained=False), Named("train", {"epochs": "3"}))
+    keep(RunKeeper(kept, lambda _: {"seed": "0"}, chained=False), Named("train", {"epochs": "3"}))
     assert kept.log.entries[0].identity.parts == {"name": "train", "epochs": "3", "seed": "0"}
 
 
 def test_work_that_follows_other_work_is_determined_by_it(tmp_path: Path) -> None:
     kept = store(tmp_path)
-    keep(RunKeeper(kept, dict, chained=True), Named("train", {}), Named("prune", {}), Named("tune", {}))
+    keep(RunKeeper(kept, nothing, chained=True), Named("train", {}), Named("prune", {}), Named("tune", {}))
     train, prune, tune = (entry.identity for entry in kept.log.entries)
     assert [one.parts["follows"] for one in (train, prune, tune)] == ["", train.key, prune.key]
 
@@ -237,7 +255,7 @@ def test_the_chain_is_the_same_when_work_was_found(tmp_path: Path) -> None:
     keys = []
     for _ in range(2):
         kept, works = store(tmp_path), [Named("train", {}), Named("prune", {})]
-        keep(RunKeeper(kept, dict, chained=True), *works)
+        keep(RunKeeper(kept, nothing, chained=True), *works)
         keys.append([entry.identity.key for entry in kept.log.entries])
     assert keys[0] == keys[1]
     assert all(work.loaded for work in works)
@@ -245,23 +263,23 @@ def test_the_chain_is_the_same_when_work_was_found(tmp_path: Path) -> None:
 
 def test_measurements_stand_for_themselves(tmp_path: Path) -> None:
     kept = store(tmp_path)
-    keep(RunKeeper(kept, dict, chained=False), Named("clean", {}), Named("pgd", {}))
+    keep(RunKeeper(kept, nothing, chained=False), Named("clean", {}), Named("pgd", {}))
     assert all("follows" not in entry.identity.parts for entry in kept.log.entries)
 
 
 def test_work_that_cannot_tell_what_determines_it_is_kept_but_not_shared(tmp_path: Path) -> None:
     kept = store(tmp_path)
-    keep(RunKeeper(kept, dict, chained=False), Named("told", {}), Named("untold", None))
+    keep(RunKeeper(kept, nothing, chained=False), Named("told", {}), Named("untold", None))
     assert [entry.identity.name for entry in Cache(tmp_path / "cache").entries()] == ["told"]
     again = Named("untold", None)
-    keep(RunKeeper(store(tmp_path), dict, chained=False), again)
+    keep(RunKeeper(store(tmp_path), nothing, chained=False), again)
     assert again.loaded
 
 
 def test_the_run_is_asked_anew_for_every_piece_of_work(tmp_path: Path) -> None:
     """A pruner may use a component that no earlier stage has used."""
     kept, made = store(tmp_path), dict[str, str]()
-    keeper = RunKeeper(kept, lambda: made, chained=False)
+    keeper = RunKeeper(kept, lambda _: made, chained=False)
     keep(keeper, Named("train", {}))
     made["uses model convnet"] = "rcframe 1"
     keep(keeper, Named("prune", {}))

@@ -1,22 +1,28 @@
 from __future__ import annotations
 
 import copy
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 import rcframe as rc
+from rcframe.evaluation.calibration import Calibration
 from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.evaluate import Accuracy, predict
+from rcframe.evaluation.likeness import Likeness
 from rcframe.evaluation.oracle import Queries
+from rcframe.evaluation.softness import Softness
 from rcframe.evaluation.threat import make_threat
 from rcframe.session.assemble import assemble, build_parts
 from rcframe.session.config import make_config
+from rcframe.session.evidence import About
 from rcframe.session.measure import Measured, measure
-from rcframe.session.report import Passes, Report
+from rcframe.session.report import Passes, Report, report_of
 from rcframe.session.session import Session
 from rcframe.session.stopping import Stop
 from rcframe.session.store import Store
@@ -446,3 +452,80 @@ def test_what_a_network_got_wrong_by_chance_is_not_right_under_attack(network: n
     assert 0 < right["clean"].sum() < len(right["clean"])
     for attack in ("uniform", PGD):
         assert not (right[attack] & ~right["clean"]).any()
+
+
+# -- outputs ----------------------------------------------------------------------------------------------------------
+
+
+@rc.component
+class Contrary(rc.GuardedTeacher):
+    """Names the class after the one that the network names, as surely as can be, and says no to the last class."""
+
+    def guard(self, logits: Tensor, images: Tensor, randomness: torch.Generator) -> Tensor:
+        turned = logits.roll(1, dims=1)
+        turned[:, -1] = -torch.inf
+        return turned
+
+
+def test_what_outputs_give_away_is_measured_on_the_measured_images(network: nn.Module) -> None:
+    other = trained_network(epochs=1)
+    report = measured(session_of(student="kd:temperature=3", seed=2), network, other)
+    batch = toy_images(30, 2).first(30)
+    with torch.no_grad():
+        logits, imitated = other(batch.images), network(batch.images)
+    outputs = report.student.outputs
+    assert outputs.likeness == Likeness.of(logits, imitated, batch.labels)
+    assert outputs.softness == Softness.of(logits, 3.0)
+    assert outputs.calibration == Calibration.of(logits, batch.labels, 2)
+    assert report.teacher.outputs.softness == Softness.of(imitated, 3.0)
+    assert (report.teacher.outputs.likeness, report.teacher.released, report.teacher.outputs.released) == (None,) * 3
+    assert report.student.outputs.likeness != Likeness.of(imitated, logits, batch.labels)
+
+
+def test_a_network_that_was_copied_agrees_in_everything(network: nn.Module) -> None:
+    likeness = measured(session_of(), network, copy.deepcopy(network)).student.outputs.likeness
+    assert likeness is not None
+    assert likeness.agreement == Accuracy(30, 30)
+    assert likeness.divergence is not None
+    assert likeness.divergence.high == pytest.approx(0, abs=1e-12)
+
+
+def test_what_leaves_a_guarded_teacher_is_measured_beside_the_network(network: nn.Module, announce: Announce) -> None:
+    announce(Contrary, "contrary")
+    found = found_of(session_of(teacher="contrary", eval_size=20), network, network)
+    report, evidence = found.report, found.evidence()
+    places = torch.arange(20) * 30 // 20
+    batch = toy_images(30, 2).first(30)
+    x, y = batch.images[places], batch.labels[places]
+    with torch.no_grad():
+        leaving = Contrary().guard(network(x), x, torch.Generator())
+    assert report.teacher.released is not None
+    assert report.teacher.released.result == Accuracy.of(leaving.argmax(dim=1) == y)
+    assert report.teacher.clean.result == Accuracy.of(predict(network, x) == y)
+    assert report.teacher.released.result.correct < report.teacher.clean.result.correct
+    assert report.teacher.outputs.released == Softness.of(leaving, 4.0)
+    assert report.student.released is None
+    # Agreement is that with the network.
+    assert report.student.outputs.likeness is not None
+    assert report.student.outputs.likeness.agreement == Accuracy(20, 20)
+    released = About("teacher", "released")
+    assert evidence.right[released].tolist() == (leaving.argmax(dim=1) == y).tolist()
+    assert evidence.released.shape == (12, leaving.shape[1])
+    assert np.array_equal(evidence.released, leaving[torch.arange(12) * 20 // 12].numpy())
+    assert released in evidence.peaks
+    assert released in evidence.profiles
+    assert report_of(json.loads(report.to_json())).teacher == report.teacher
+
+
+def test_another_defence_is_measured_anew_and_the_network_is_not(
+    network: nn.Module, announce: Announce, tmp_path: Path
+) -> None:
+    announce(Contrary, "contrary")
+    cache, again = Cache(tmp_path), store_of(Cache(tmp_path))
+    measured(session_of(), network, network, store=store_of(cache))
+    measured(session_of(teacher="contrary"), network, network, store=again)
+    assert {entry.identity.name: entry.outcome for entry in again.log.entries} == {
+        "teacher: clean": "cache",
+        "teacher: released": "computed",
+        "student: clean": "cache",
+    }

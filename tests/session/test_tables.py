@@ -4,15 +4,20 @@ import io
 
 import attrs
 import pytest
+import torch
 from rich.console import Console
 
+from rcframe.evaluation.calibration import Calibration
 from rcframe.evaluation.evaluate import Accuracy
+from rcframe.evaluation.likeness import Likeness
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.radii import Radii
 from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.networks.size import Size
 from rcframe.options import Number
+from rcframe.session.outputs_report import Outputs
 from rcframe.session.report import Measurement, ModelReport, Protocol, Report
+from rcframe.session.seeds import SeedsReport
 
 
 def measured(correct: int, plugin: str) -> Measurement:
@@ -102,7 +107,7 @@ def test_the_settings_of_every_robust_figure_stand_below_the_table() -> None:
     assert "convex: seed 0 (b 1)" in below
 
 
-def widely(what: Report, width: int = 80) -> list[str]:
+def widely(what: Report | SeedsReport, width: int = 80) -> list[str]:
     stream = io.StringIO()
     Console(file=stream, width=width).print(what)
     return [line.rstrip() for line in stream.getvalue().splitlines()]
@@ -184,3 +189,57 @@ def test_long_warnings_are_aligned_left_below_their_first_word() -> None:
 
 def test_where_nothing_speaks_against_a_figure_nothing_is_said() -> None:
     assert not any("trust.md" in line or "Beware" in line for line in widely(attrs.evolve(report(), flags=())))
+
+
+# -- outputs ----------------------------------------------------------------------------------------------------------
+
+
+def answering() -> Report:
+    """A report of networks that answered: the student agrees in 3 of 4, and the teacher releases the wrong class."""
+    labels = torch.tensor([0, 1, 1, 0])
+    teacher = torch.tensor([[4.0, 0.0], [0.0, 4.0], [0.0, 4.0], [4.0, 0.0]])
+    student = torch.tensor([[4.0, 0.0], [4.0, 0.0], [0.0, 4.0], [4.0, 0.0]])
+    whole = report()
+    of_teacher = Outputs(calibration=Calibration.of(teacher, labels, 0))
+    of_student = Outputs(calibration=Calibration.of(student, labels, 0), likeness=Likeness.of(student, teacher, labels))
+    return attrs.evolve(
+        whole,
+        teacher=attrs.evolve(whole.teacher, outputs=of_teacher, released=Measurement(Accuracy(50, 200))),
+        student=attrs.evolve(whole.student, outputs=of_student),
+    )
+
+
+def test_agreement_and_calibration_stand_below_the_accuracies() -> None:
+    drawn = [line.strip("│").split("│") for line in widely(answering(), 140) if line.startswith("│")]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in drawn if len(row) == 3}
+    assert cells["agrees with teacher"] == ["", "75.0 [30.1, 95.4]"]
+    assert cells["clean, as released"] == ["25.0 [19.5, 31.4]", ""]
+    # Both say 98.2% of everything: the teacher is right in all of it, the student in three of four.
+    assert [cell.split()[0] for cell in cells["calibration error"]] == ["1.8", "23.2"]
+    names = list(cells)
+    assert names.index("certified by convex (l2, eps 1/2)") < names.index("agrees with teacher")
+    assert names.index("calibration error") < names.index("parameters")
+
+
+def test_what_chance_makes_of_calibration_is_said_below() -> None:
+    said = " ".join(line.strip() for line in widely(answering(), 300))
+    outputs = [answering().teacher.outputs.calibration, answering().student.outputs.calibration]
+    chances = " and ".join(f"{100 * one.by_chance:.1f}" for one in outputs if one)
+    assert f"calibrated perfectly, these networks would show {chances} (docs/secrecy.md)." in said
+    assert "alibration" not in "".join(widely(report()))
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_outputs_keep_the_table_narrow(width: int) -> None:
+    assert max(map(len, widely(answering(), width))) <= width
+
+
+def test_over_seeds_agreement_and_calibration_have_their_spreads() -> None:
+    seeds = SeedsReport("rcframe run --seeds 2", (answering(), attrs.evolve(answering(), seed=4)))
+    drawn = [line.strip("│").split("│") for line in widely(seeds, 160) if line.startswith("│")]
+    cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in drawn if len(row) == 3}
+    assert cells["agrees with teacher"] == ["", "75.0 ± 0.0 [75.0, 75.0]"]
+    assert cells["clean, as released"] == ["25.0 ± 0.0 [25.0, 25.0]", ""]
+    assert [cell.split()[0] for cell in cells["calibration error"]] == ["1.8", "23.2"]
+    assert seeds.student()["agreement"].values == (0.75, 0.75)
+    assert "agreement" not in seeds.teacher()

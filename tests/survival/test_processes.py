@@ -29,6 +29,17 @@ RUN = [
     "--checkpoint=0",
     "--no-cache",
 ]
+# Nothing changes the images, so the teacher is asked once for each of 207, and for 33 more that judge the epochs.
+ASKED = 207 + 33
+ONCE = [
+    "--data=glyphs:classes=4,size=16,train=165,test=60,extra=75,validation=0.2",
+    "--model=convnet:channels=4+4,hidden=8",
+    "--teacher=plain:epochs=4,batch_size=16,patience=3",
+    "--student=kd:epochs=6,batch_size=16,images=both,patience=2",
+    f"--budget={ASKED + 2}",
+    "--checkpoint=0",
+    "--no-cache",
+]
 ALONE = [sys.executable, "-m", "rcframe", "run"]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "rcframe", "run"]
 
@@ -139,3 +150,26 @@ def test_a_run_begun_by_one_process_is_not_continued_by_two(tmp_path: Path) -> N
     printed = ended(again)
     assert again.returncode != 0
     assert "processes (was 1, is 2)" in printed
+
+
+def queries(folder: Path) -> object:
+    read: dict[str, dict[str, object]] = json.loads((folder / "report.json").read_text())
+    return read["queries"]["images"]
+
+
+def epochs(folder: Path) -> list[tuple[str, float]]:
+    """The judged epochs of the student, each with how often it agreed with its teacher."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [(line["stage"], line["agreement"]) for line in lines if "agreement" in line]
+
+
+def test_two_processes_ask_a_teacher_once_and_end_as_early_as_one_also_after_a_kill(tmp_path: Path) -> None:
+    alone, together, killed = (tmp_path / name for name in ("alone", "together", "killed"))
+    carried_out([*ALONE, *ONCE, f"--out={alone}"])
+    carried_out([*TWO, *ONCE, f"--out={together}"])
+    kill_when(start([*TWO, *ONCE, f"--out={killed}"]), killed, "student-train")
+    carried_out([*TWO, "--resume", str(killed), "--no-cache"])
+    assert queries(alone) == queries(together) == queries(killed) == ASKED
+    assert epochs(killed) == epochs(together) == epochs(alone)
+    assert len(epochs(alone)) < 6
+    assert (killed / "student.safetensors").read_bytes() == (together / "student.safetensors").read_bytes()

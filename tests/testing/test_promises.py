@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import attrs
 import pytest
@@ -14,7 +14,7 @@ from rcframe.api import Component, Model
 from rcframe.data.images import DataInfo
 from rcframe.errors import RequestError
 from rcframe.hookspecs import Spec
-from rcframe.options import component, option
+from rcframe.options import at_least, component, option
 from rcframe.registry import registry
 from rcframe.testing import promises
 from rcframe.testing.subject import Subject
@@ -75,6 +75,22 @@ class Undocumented(Base):
     number: float = option(default=0.5, help="A number.")
 
 
+@component
+class Misprepared(Base):
+    """Has a preset with an option that it has not."""
+
+    number: float = option(default=0.5, help="A number.")
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"good": {"number": 1}, "bad": {"numbers": 1}}
+
+
+@component
+class Overprepared(Base):
+    """Has a preset with a value that it refuses."""
+
+    count: int = option(default=3, help="A count.", check=at_least(1))
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = {"bad": {"count": 0}}
+
+
 def broken(one: Subject) -> set[str]:
     checks = [function for name, function in vars(promises).items() if name.startswith("check_")]
     found = set()
@@ -96,6 +112,8 @@ def broken(one: Subject) -> set[str]:
         (Lossy, {"options_survive_spec_string_and_toml"}),
         (Mutable, {"components_are_immutable"}),
         (Undocumented, {"target_resolves"}),
+        (Misprepared, {"presets_can_be_built"}),
+        (Overprepared, {"presets_can_be_built"}),
     ],
 )
 def test_components_are_caught(cls: type[Component], expected: set[str], subject: MakeSubject) -> None:

@@ -5,6 +5,7 @@ import pytest
 from rcframe.api import KINDS
 from rcframe.testing import (
     engine_promises,
+    guard_promises,
     material_promises,
     method_promises,
     promises,
@@ -16,7 +17,15 @@ from rcframe.testing import (
 from rcframe.testing.suite import CHECKS, RECIPE_CHECKS, WATCHER_CHECKS
 
 MODULES = (
-    *(promises, engine_promises, material_promises, method_promises, recipe_promises, training_promises),
+    *(
+        promises,
+        engine_promises,
+        guard_promises,
+        material_promises,
+        method_promises,
+        recipe_promises,
+        training_promises,
+    ),
     *(trait_promises, watcher_promises),
 )
 WRITTEN = {

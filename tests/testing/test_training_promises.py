@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import attrs
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,14 +14,17 @@ from rcframe.access import Access
 from rcframe.api import Component, Data, StudentStrategy, Teacher
 from rcframe.data.images import Batch
 from rcframe.evaluation.oracle import Oracle
+from rcframe.networks.weights import Architecture
 from rcframe.options import component
 from rcframe.testing.subject import Subject
 from rcframe.testing.toys import CLASSES
 from rcframe.testing.training_promises import check_student_resumes
+from rcframe.training.answers import Answers
 from rcframe.training.context import Run
+from rcframe.training.distillation import Distillation
 from rcframe.training.observer import Observer
 from rcframe.training.settings import Training
-from rcframe.training.stage import Stage
+from rcframe.training.stage import Stage, Stateful
 from rcframe.training.steps import supervised
 
 Broken = Callable[[type[Component]], set[str]]
@@ -29,8 +33,10 @@ RUNS_AT_ALL = {
     "student_repeats",
     "student_resumes",
     "student_keeps_its_forward",
+    "student_can_be_built_again",
     "student_leaves_the_teacher_alone",
     "student_can_be_observed",
+    "student_asks_no_more_when_it_goes_on",
 }
 
 
@@ -170,6 +176,14 @@ class KeepsHead(Honest):
 
 
 @component
+class SaysTooMuch(Honest):
+    """Describes a wider student than it leaves."""
+
+    def becomes(self, trained: Architecture) -> Architecture:
+        return attrs.evolve(trained, model="convnet:channels=4+4+8,hidden=17")
+
+
+@component
 class StepsAlone(Honest):
     """Moves the student without `stage.update`."""
 
@@ -213,13 +227,67 @@ class Explodes(Honest):
         (Overdeclares, {"student_needs_what_it_declares"}),
         (Peeks, RUNS_AT_ALL),
         (LeavesHooks, {"student_keeps_its_forward"}),
-        (KeepsHead, {"student_keeps_its_forward"}),
+        (KeepsHead, {"student_keeps_its_forward", "student_can_be_built_again"}),
+        (SaysTooMuch, {"student_can_be_built_again"}),
         (StepsAlone, {"student_can_be_observed"}),
         (Idle, {"student_trains"}),
         (Explodes, RUNS_AT_ALL),
     ],
 )
 def test_students_are_caught(student: type[StudentStrategy], expected: set[str], broken_promises: Broken) -> None:
+    assert broken_promises(student) == expected
+
+
+@component
+class Copies(Distillation):
+    """Learns what the teacher answers."""
+
+    access = Access.LOGITS
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        answers = self.answers(run, teacher)
+
+        def step(stage: Stage, batch: Batch) -> None:
+            logits = stage.target(batch.images)
+            loss = F.mse_loss(logits, answers.logits(batch)) + F.cross_entropy(logits, self.labels(answers, batch))
+            stage.update(loss)
+
+        yield self.stage(run, student, step, players=self.players(answers))
+
+    def labels(self, answers: Answers, batch: Batch) -> Tensor:
+        return answers.labels(batch)
+
+    def players(self, answers: Answers) -> dict[str, Stateful]:
+        return {"answers": answers}
+
+
+@component
+class ReadsLabels(Copies):
+    """Takes the labels of the batch, which only training images have."""
+
+    def labels(self, answers: Answers, batch: Batch) -> Tensor:
+        return batch.labels
+
+
+@component
+class Recounts(Copies):
+    """Forgets what it asked for when it is stopped."""
+
+    def players(self, answers: Answers) -> dict[str, Stateful]:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("student", "expected"),
+    [
+        (Copies, set()),
+        (ReadsLabels, {"student_reads_no_labels_elsewhere"}),
+        (Recounts, {"student_asks_no_more_when_it_goes_on"}),
+    ],
+)
+def test_students_of_answers_are_caught(
+    student: type[StudentStrategy], expected: set[str], broken_promises: Broken
+) -> None:
     assert broken_promises(student) == expected
 
 
@@ -340,7 +408,7 @@ class Unwritable(Honest):
 
 
 def test_what_moves_must_be_of_a_kind_that_files_hold(broken_promises: Broken) -> None:
-    assert broken_promises(Unwritable) == {"student_resumes"}
+    assert broken_promises(Unwritable) == {"student_resumes", "student_asks_no_more_when_it_goes_on"}
 
 
 @component

@@ -13,7 +13,7 @@ from rcframe.data.images import Dataset, Images, TensorImages
 from rcframe.errors import AccessDenied, RequestError
 from rcframe.networks.size import size_of
 from rcframe.networks.surgery import PruningReport
-from rcframe.testing.toys import toy_dataset, toy_images, toy_run
+from rcframe.testing.toys import fingerprint, toy_dataset, toy_images, toy_run
 from rcframe.training.context import Run, TrainingData
 
 
@@ -110,6 +110,27 @@ def test_building_a_network_disturbs_no_generator() -> None:
 def test_another_model_can_be_asked_for_by_its_spec() -> None:
     network = toy_run("teacher").network("critic", "mlp:hidden=5")
     assert size_of(network).parameters == 64 * 5 + 5 + 5 * 3 + 3
+
+
+def test_members_draw_everything_from_seeds_of_their_own_that_no_other_run_has() -> None:
+    runs = [toy_run("teacher", seed=seed) for seed in (0, 1)]
+    members = [run.member(name) for run in runs for name in ("one", "two")]
+    assert len({run.seed for run in (*runs, *members)}) == 6
+    assert len({fingerprint(run.network("teacher")) for run in (*runs, *members)}) == 6
+    again = toy_run("teacher").member("two")
+    assert fingerprint(again.network("teacher")) == fingerprint(members[1].network("teacher"))
+
+
+def test_members_may_have_a_model_of_their_own_and_names_of_stages_stay_unique() -> None:
+    run = toy_run("teacher")
+    one, two = run.member("one"), run.member("two", "mlp:hidden=5")
+    assert one.model == run.model
+    assert two.network("teacher").get_parameter("net.fc1.weight").shape[0] == 5
+    assert [each.stage_name("train") for each in (one, two, run)] == [
+        "teacher/train",
+        "teacher/train-2",
+        "teacher/train-3",
+    ]
 
 
 def test_parts_outside_stages_draw_from_seed_role_and_name() -> None:

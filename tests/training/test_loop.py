@@ -119,6 +119,13 @@ def test_stages_are_walked_in_order_and_the_last_target_is_returned() -> None:
     ]
 
 
+def test_a_stage_may_leave_more_than_its_target() -> None:
+    network = dropping()
+    stage = stage_of(network, epochs=0)
+    stage.result = nn.Sequential(network, nn.Identity())
+    assert execute(iter([stage]), Monitor()) is stage.result
+
+
 def test_a_plan_without_stages_has_no_target() -> None:
     assert execute(iter(()), Monitor()) is None
 

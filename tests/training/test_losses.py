@@ -54,3 +54,30 @@ def test_gradients_reach_both_sides() -> None:
     expected = (F.softmax(q / 2, dim=1) - F.softmax(p / 2, dim=1)).detach() / 2 / 4
     torch.testing.assert_close(q.grad, expected)
     assert bool(p.grad.any())
+
+
+def test_a_class_that_the_first_rules_out_adds_nothing() -> None:
+    p = torch.tensor([[0.0, 0.0, -torch.inf], [1.0, -torch.inf, -torch.inf]], dtype=torch.float64)
+    q = torch.tensor([[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]], dtype=torch.float64)
+    # One half each of two classes against thirds: log(3/2); and one class against thirds: log 3.
+    expected = (math.log(1.5) + math.log(3)) / 2
+    for temperature in (1.0, 4.0):
+        scaled = p * temperature
+        assert kl_divergence(scaled, q, temperature).item() == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_gradients_are_numbers_where_a_class_is_ruled_out(dtype: torch.dtype) -> None:
+    p = torch.tensor([[0.0, -torch.inf, 2.0]], dtype=dtype)
+    q = torch.tensor([[1.0, 3.0, -1.0]], dtype=dtype, requires_grad=True)
+    kl_divergence(p, q, 2.0).backward()  # type: ignore[no-untyped-call]  # torch leaves it unannotated
+    assert q.grad is not None
+    wanted = ((q / 2).softmax(dim=1) - (p / 2).softmax(dim=1)) / 2
+    assert torch.allclose(q.grad, wanted.detach(), atol=1e-2 if dtype == torch.bfloat16 else 1e-6)
+
+
+def test_without_a_class_that_is_ruled_out_nothing_changed() -> None:
+    torch.manual_seed(0)
+    p, q = 5 * torch.randn(6, 4, dtype=torch.float64), torch.randn(6, 4, dtype=torch.float64)
+    log_p, log_q = (p / 3).log_softmax(dim=1), (q / 3).log_softmax(dim=1)
+    assert torch.equal(kl_divergence(p, q, 3.0), (log_p.exp() * (log_p - log_q)).sum(dim=1).mean())

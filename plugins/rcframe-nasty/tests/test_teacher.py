@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import math
+import sys
+import types
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import attrs
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
-from rcframe_nasty.teacher import Nasty, undermining_loss
+from rcframe_nasty.teacher import Nasty, undermining_loss, warmed_up
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -19,6 +22,7 @@ from rcframe import (
     Batch,
     ModelOracle,
     Oracle,
+    RequestError,
     Run,
     Stage,
     StudentStrategy,
@@ -29,7 +33,10 @@ from rcframe import (
 from rcframe.choice import parse_choice
 from rcframe.data.digits import Digits
 from rcframe.data.prepare import prepare
+from rcframe.registry import registry
+from rcframe.testing.subject import Subject
 from rcframe.testing.toys import CLASSES, fingerprint, toy_dataset, toy_run
+from rcframe.testing.training_promises import check_teacher_repeats, check_teacher_resumes, check_teacher_trains
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor
 
@@ -56,6 +63,7 @@ def softmax(z: tuple[float, ...], tau: float = 1.0) -> list[float]:
 def test_the_loss_has_the_published_value() -> None:
     loss = loss_of(row(Z_T), row(Z_A), torch.tensor([Y]), OMEGA, TAU)
     assert TAU**2 * float(kl_divergence(row(Z_T), row(Z_A), TAU)) == pytest.approx(0.383327, abs=5e-7)
+    assert float(F.cross_entropy(row(Z_T), torch.tensor([Y]))) == pytest.approx(0.169846, abs=5e-7)
     assert float(loss) == pytest.approx(0.154513, abs=5e-7)
 
 
@@ -203,6 +211,7 @@ def test_the_adversary_is_an_ordinary_network_that_the_teacher_leaves_alone() ->
     assert [stage.name for stage in recorder.stages] == ["teacher/adversary", "teacher/train"]
     assert fingerprint(adversary) == recorder.finished[0], "weights, batch averages or modes changed"
     assert not any(parameter.requires_grad for parameter in adversary.parameters())
+    assert all(parameter.grad is None for parameter in adversary.parameters() if parameter.requires_grad)
 
 
 def test_the_teacher_starts_from_scratch_and_not_from_the_adversary() -> None:
@@ -250,6 +259,196 @@ def test_what_a_student_starts_from_does_not_depend_on_the_teacher() -> None:
         for teacher in ("plain:epochs=0", "nasty:epochs=1")
     ]
     assert reports[0].student.clean == reports[1].student.clean
+
+
+# --- the adversary and the start -------------------------------------------------------------------------------------
+
+
+def own_model(classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+
+def three_classes() -> nn.Module:
+    return own_model(3)
+
+
+def five_classes() -> nn.Module:
+    return own_model(5)
+
+
+@pytest.fixture
+def importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a spec string name the functions of this module."""
+    module = types.ModuleType("nasty_adversaries")
+    vars(module).update(three=three_classes, five=five_classes)
+    monkeypatch.setitem(sys.modules, "nasty_adversaries", module)
+
+
+@pytest.mark.usefixtures("importable")
+def test_the_adversary_may_be_a_network_of_your_own() -> None:
+    network, recorder = train(Nasty(adversary="nasty_adversaries:three", epochs=2, batch_size=16), toy_run("teacher"))
+    assert [type(part) for part in recorder.stages[0].target.modules()].count(nn.Linear) == 1
+    assert "net.conv1.weight" in network.state_dict()
+    assert recorder.divergences[-1] > 0
+
+
+@pytest.mark.usefixtures("importable")
+@pytest.mark.parametrize(
+    ("adversary", "message"),
+    [
+        ("nasty_adversaries:five", r"turns one image|5 outputs but data set `toy` has 3 classes"),
+        ("mlq", r"No model named `mlq`"),
+    ],
+)
+def test_an_adversary_that_does_not_fit_is_refused_before_anything_is_trained(adversary: str, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Nasty(adversary=adversary).network(toy_run("teacher"))
+
+
+def test_the_teacher_may_start_from_its_adversary() -> None:
+    network, recorder = train(Nasty(init_from="adversary", epochs=0, adversary_epochs=2), toy_run("teacher"))
+    adversary = recorder.stages[0].target
+    assert all(torch.equal(network.state_dict()[name], value) for name, value in adversary.state_dict().items())
+    assert fingerprint(adversary.eval()) == recorder.finished[0]
+    further, _ = train(Nasty(init_from="adversary", epochs=1, adversary_epochs=2), toy_run("teacher"))
+    assert fingerprint(further.eval()) != fingerprint(network.eval())
+
+
+def test_from_where_the_adversary_is_the_divergence_rises() -> None:
+    _, recorder = train(Nasty(init_from="adversary", omega=0.01, epochs=10, batch_size=16, lr=5e-3), toy_run("teacher"))
+    assert recorder.divergences[-1] > 5 * recorder.divergences[0]
+
+
+def test_the_teacher_may_start_from_a_file(tmp_path: Path) -> None:
+    weights = weights_of_run("plain:epochs=1", tmp_path / "plain")
+    nasty = f"nasty:epochs=0,adversary_epochs=0,init_from={tmp_path / 'plain' / 'teacher.safetensors'}"
+    started = weights_of_run(nasty, tmp_path / "nasty")
+    assert all(torch.equal(weights[name], started[name]) for name in weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"init_from": "adversary", "adversary": "mlp"}, r"init_from=adversary.*adversary=mlp"),
+        ({"trainable": "last"}, r"layers that nobody has trained: add init_from=adversary"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        Nasty(**options)
+
+
+def test_a_file_that_is_not_there_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="There is no weights file"):
+        Nasty(init_from=str(tmp_path / "gone.safetensors")).network(toy_run("teacher"))
+
+
+# --- the cheaper variants --------------------------------------------------------------------------------------------
+
+FULL_BATCH: dict[str, Any] = {
+    "epochs": 1,
+    "adversary_epochs": 0,
+    "optimizer": "sgd",
+    "lr": 0.5,
+    "momentum": 0.0,
+    "batch_size": 64,
+}
+
+
+def test_the_divergence_may_pull_on_the_last_layer_alone() -> None:
+    """One step: all other layers move as in ordinary training, the last one as in nasty training."""
+    ordinary, nasty, half = (
+        train(Nasty(**FULL_BATCH, omega=omega, kl_grad_scope=scope), toy_run("teacher"))[0].state_dict()  # type: ignore[arg-type]
+        for omega, scope in ((0.0, "all"), (50.0, "all"), (50.0, "last"))
+    )
+    last = ("net.fc2.weight", "net.fc2.bias")
+    assert set(last) < set(ordinary), list(ordinary)
+    for name, value in half.items():
+        as_nasty, as_ordinary = (torch.allclose(value, one[name], atol=1e-6) for one in (nasty, ordinary))
+        assert (as_nasty, as_ordinary) == ((name in last), (name not in last)) or torch.equal(
+            nasty[name], ordinary[name]
+        )
+
+
+@pytest.mark.parametrize("scope", ["all", "last"])
+def test_the_last_layer_may_train_alone(scope: Literal["all", "last"]) -> None:
+    """What is before it stays as it was in the adversary, statistics of batch norm included."""
+    strategy = Nasty(
+        omega=0.01,
+        epochs=3,
+        adversary_epochs=2,
+        batch_size=16,
+        init_from="adversary",
+        trainable="last",
+        kl_grad_scope=scope,
+    )
+    network, recorder = train(strategy, run_with("digitnet:channels=4,hidden=8"))
+    before, after = recorder.stages[0].target.state_dict(), network.state_dict()
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    assert any("running_mean" in name for name in after)
+    assert len(moved) == 2
+    assert recorder.divergences[-1] > recorder.divergences[0]
+
+
+def test_light_training_repeats_and_can_be_stopped() -> None:
+    spec = next(spec for spec in registry().announced("teacher") if spec.spec.name == "nasty").spec
+
+    class Light(Subject):
+        def make(self) -> Nasty:
+            return Nasty(
+                epochs=2,
+                batch_size=16,
+                init_from="adversary",
+                trainable="last",
+                kl_grad_scope="last",
+                omega_warmup=1,
+            )
+
+    for promise in (check_teacher_trains, check_teacher_repeats, check_teacher_resumes):
+        promise(Light("rcframe-nasty", "rcframe_nasty", spec))
+
+
+def test_omega_rises_evenly_to_its_full_weight() -> None:
+    assert [warmed_up(0.04, epoch, 3) for epoch in range(6)] == pytest.approx([0.01, 0.02, 0.03, 0.04, 0.04, 0.04])
+    assert [warmed_up(0.04, epoch, 0) for epoch in range(3)] == [0.04] * 3
+    assert warmed_up(0.0, 0, 5) == 0
+
+
+def test_the_teacher_warms_omega_up() -> None:
+    """With a warm-up of one epoch, the first epoch is one with half the weight."""
+    warm, half, full = (
+        train(Nasty(**{**FULL_BATCH, "batch_size": 16}, omega=omega, omega_warmup=epochs), toy_run("teacher"))[0]
+        for omega, epochs in ((2.0, 1), (1.0, 0), (2.0, 0))
+    )
+    assert fingerprint(warm) == fingerprint(half)
+    assert fingerprint(warm) != fingerprint(full)
+
+
+# --- published settings ----------------------------------------------------------------------------------------------
+
+_SGD = {"optimizer": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4, "batch_size": 128, "schedule": "steps"}
+_LONG = {**_SGD, "epochs": 200, "milestones": (60, 120, 160), "decay": 0.2, "temperature": 20.0}
+_SHORT = {**_SGD, "epochs": 160, "milestones": (80, 120), "decay": 0.1, "temperature": 4.0}
+
+
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [
+        ("cifar10", {**_SHORT, "omega": 0.004}),
+        ("cifar10-code", {**_SHORT, "omega": 0.04}),
+        ("cifar100", {**_LONG, "omega": 0.005}),
+        ("tiny-imagenet", {**_LONG, "omega": 0.01}),
+    ],
+)
+def test_presets_are_the_published_settings(preset: str, expected: dict[str, object]) -> None:
+    assert rc.teacher(f"nasty:preset={preset}") == Nasty(**expected)  # type: ignore[arg-type]
+    assert rc.teacher(f"nasty:preset={preset},epochs=1") == Nasty(**{**expected, "epochs": 1})  # type: ignore[arg-type]
+    assert set(Nasty.presets) == {"cifar10", "cifar10-code", "cifar100", "tiny-imagenet"}
+
+
+def test_a_preset_trains(tmp_path: Path) -> None:
+    weights = weights_of_run("nasty:preset=cifar10-code,epochs=1", tmp_path / "run")
+    assert all(bool(value.isfinite().all()) for value in weights.values())
 
 
 @pytest.mark.slow

@@ -7,7 +7,6 @@ import pytest
 import torch
 from rcframe_skeptical.heads import (
     Gate,
-    HeadedStudent,
     SeparableConv,
     Shape,
     initialise,
@@ -118,30 +117,3 @@ def test_convolutions_start_he_normal_by_fan_out() -> None:
     # Fan out is (channels out) x 3 x 3; a depthwise convolution is counted as its weight's first dimension.
     assert spreads == pytest.approx([math.sqrt(2 / (64 * 9))] * 2, rel=0.1)
     assert norm.weight.tolist() == [1] * 64
-
-
-class Tap(nn.Module):
-    """Adds a number, so that a head can tell where it sits."""
-
-    def __init__(self, number: float) -> None:
-        super().__init__()
-        self.number = number
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.number
-
-
-def test_every_head_reads_its_own_tap_and_the_ensemble_is_the_mean() -> None:
-    student = nn.Sequential(Tap(1), Tap(10), Tap(100))
-    headed = HeadedStudent(student, ["0", "1"], [nn.Identity(), Tap(0.5)])
-    final, auxiliary = headed(torch.zeros(1, 2))
-    assert final.tolist() == [[111, 111]]
-    assert [logits.tolist() for logits in auxiliary] == [[[1, 1]], [[11.5, 11.5]]]
-    assert headed.ensemble(torch.zeros(1, 2)).tolist() == [[pytest.approx((111 + 1 + 11.5) / 3)] * 2]
-    assert not any(part._forward_hooks for part in student.modules())
-
-
-def test_the_ensemble_of_the_final_classifier_alone_is_the_final_classifier() -> None:
-    torch.manual_seed(0)
-    student, x = nn.Linear(5, 3), torch.rand(4, 5)
-    assert torch.equal(HeadedStudent(student, [], []).ensemble(x), student(x))

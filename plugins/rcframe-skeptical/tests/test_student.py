@@ -7,8 +7,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
-from rcframe_skeptical.heads import HeadedStudent
-from rcframe_skeptical.student import Outputs, Skeptical
+from rcframe_skeptical.headed import HeadedStudent
+from rcframe_skeptical.losses import Outputs
+from rcframe_skeptical.student import Skeptical
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -72,7 +73,7 @@ def test_without_teacher_and_itself_the_loss_is_cross_entropy_at_the_end() -> No
 
 
 def test_with_the_teacher_at_the_end_the_loss_is_plain_distillation() -> None:
-    distill = pytest.importorskip("rcframe_distill.student")
+    distill = pytest.importorskip("rcframe_distill.kd")
     z, teacher = draw(1), draw(0)
     strategy = Skeptical(alpha=0.9, temperature=TAU, gammas=(1.0, 1.0, 0.0))
     expected: Tensor = distill.distillation_loss(z, teacher, Y, 0.9, TAU)
@@ -92,8 +93,8 @@ def test_self_distillation_is_scaled_only_on_request() -> None:
 def test_self_distillation_moves_the_final_classifier_unless_detached(detach: bool) -> None:
     o = Outputs(draw(1).requires_grad_(True), draw(2), (draw(3).requires_grad_(True),))
     Skeptical(gammas=(0.0, 1.0, 0.0), detach=detach).loss(o, draw(0), Y).backward()  # type: ignore[no-untyped-call]
-    assert o.final.grad is not None
-    assert bool(o.final.grad.any()) is not detach
+    moved = o.final.grad is not None and bool(o.final.grad.any())
+    assert moved is not detach
     deeper = o.deeper[0].grad
     assert deeper is not None
     assert bool(deeper.any())
@@ -129,7 +130,7 @@ def headed(stage: Stage) -> HeadedStudent:
 def test_the_teacher_enters_at_the_middle_tap_and_those_before_the_last_follow(
     model: str, taps: tuple[str, ...]
 ) -> None:
-    assert headed(stage_of(Skeptical(), run_with(model))).taps == taps
+    assert headed(stage_of(Skeptical(), run_with(model))).layers == taps
 
 
 @pytest.mark.parametrize(
@@ -144,7 +145,7 @@ def test_the_teacher_enters_at_the_middle_tap_and_those_before_the_last_follow(
 def test_heads_sit_where_they_are_asked_to(given: dict[str, object], taps: tuple[str, ...]) -> None:
     strategy = rc.student("skeptical", **given)
     assert isinstance(strategy, Skeptical)
-    assert headed(stage_of(strategy)).taps == taps
+    assert headed(stage_of(strategy)).layers == taps
 
 
 class Constant(nn.Module):
@@ -160,7 +161,8 @@ class Constant(nn.Module):
 
 def test_outputs_are_used_where_they_belong() -> None:
     module = HeadedStudent(nn.Sequential(nn.Identity(), Constant(0)), ["0", "0"], [Constant(1), Constant(2)])
-    found = Outputs.of(module, torch.zeros(2, 4))
+    final, heads = module(torch.zeros(2, 4))
+    found = Outputs.of(final, heads, enters_at_end=False)
     assert [z.argmax(1).tolist() for z in (found.final, found.shallow, *found.deeper)] == [[0, 0], [1, 1], [2, 2]]
 
 
@@ -195,7 +197,7 @@ def test_every_head_is_trained_and_none_is_spare() -> None:
 
 def test_a_resnet18_has_logits_at_every_head() -> None:
     stage = stage_of(Skeptical(), run_with("resnet18:width=0.0625"))
-    assert headed(stage).taps == ("net.layer2", "net.layer3")
+    assert headed(stage).layers == ("net.layer2", "net.layer3")
     final, auxiliary = stage.module.eval()(some_images()[0])
     assert [z.shape for z in (final, *auxiliary)] == [(12, CLASSES)] * 3
 

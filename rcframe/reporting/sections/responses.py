@@ -8,10 +8,11 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from rcframe.findings.folders import Collection, FoundRun, Group
+from rcframe.findings.folders import Collection, Group
 from rcframe.findings.tables import Table
 from rcframe.reporting.chart import number, told_apart
 from rcframe.reporting.drawing import BarRow, bar_swatch, draw_bars
+from rcframe.reporting.naming import name_of
 from rcframe.reporting.pixels import data_uri, small
 from rcframe.reporting.section import Exhibit, Key, Picture, Section, Strip
 from rcframe.session.evidence import Evidence, Role
@@ -63,7 +64,11 @@ def _alike(one: Evidence, other: Evidence) -> bool:
 
 
 def _temperature(groups: Sequence[Group]) -> float:
-    """Return the temperature that these runs are set to, if they agree on one."""
+    """Return the temperature that these runs measured at, or older ones are set to, if they agree on one."""
+    softness = [group.first.report.student.outputs.softness for group in groups]
+    measured = {each.temperature for each in softness if each}
+    if measured:
+        return measured.pop() if len(measured) == 1 else _TEMPERATURE
     found = {
         text
         for group in groups
@@ -86,25 +91,16 @@ def _exhibits(groups: Sequence[Group], evidence: Evidence, heat: float) -> Itera
 
 
 def _answers(groups: Sequence[Group], role: Role, heat: float) -> list[Answer]:
-    """Return the answers of a role, each network that several groups share once."""
+    """Return the answers of a role, each network that several groups share once; of a guarded teacher, what leaves."""
     found: dict[bytes, Answer] = {}
     for group in groups:
-        logits = _evidence(group).logits.get(role)
+        evidence, name = _evidence(group), name_of(group, groups, role)
+        logits = evidence.logits.get(role)
+        if role == "teacher" and len(evidence.released):
+            logits, name = evidence.released, f"{name}, what it releases"
         if logits is not None:
-            found.setdefault(logits.tobytes(), Answer(_name(group, groups, role), softmax(logits, heat)))
+            found.setdefault(logits.tobytes(), Answer(name, softmax(logits, heat)))
     return list(found.values())
-
-
-def _name(group: Group, groups: Sequence[Group], role: Role) -> str:
-    if len(groups) == 1:
-        return role
-    typed = _typed(group.first, role)
-    alike = [other for other in groups if _typed(other.first, role) == typed]
-    return f"{role} {typed}" if role == "teacher" or len(alike) == 1 else f"{role}: {group.name}"
-
-
-def _typed(run: FoundRun, role: Role) -> str:
-    return run.typed.get(role) or run.settings.get(role, role)
 
 
 def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float64]:

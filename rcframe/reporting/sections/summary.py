@@ -13,7 +13,7 @@ from rcframe.findings.overview import flags_of, overview, percent
 from rcframe.findings.statistics import Estimate
 from rcframe.reporting.section import Section
 from rcframe.session.evidence import About
-from rcframe.session.outcomes import WORST_CASE
+from rcframe.session.outcomes import AGREEMENT, WORST_CASE
 from rcframe.session.report import ModelReport
 
 _STUDENT = About("student", "clean")
@@ -49,8 +49,13 @@ def _of_one(group: Group) -> str:
     return (
         f"On {report.data}, a student trained by `{report.student.component}` with a teacher from "
         f"`{report.teacher.component}` gets {percent(student)}% of {report.student.clean.n:,} clean test images right "
-        f"({_seeds(group)}), where the teacher gets {percent(teacher)}%{''.join(robust)}."
+        f"({_seeds(group)}), where the teacher gets {percent(teacher)}%{_agreement(group)}{''.join(robust)}."
     )
+
+
+def _agreement(group: Group) -> str:
+    found = estimate_of(group, About("student", AGREEMENT))
+    return f", and names the teacher's class for {percent(found)}%" if found else ""
 
 
 def _hardest(student: ModelReport) -> list[str]:

@@ -13,7 +13,7 @@ from rcframe.reporting.sections.responses import section, softmax
 from rcframe.session.evidence import Evidence, write_evidence
 from rcframe.session.layout import RunFiles
 from tests.findings.folders_made import Made, make_run
-from tests.reporting.runs_made import CLASSES, column, rich_evidence, sectioned, student
+from tests.reporting.runs_made import CLASSES, column, make_rich, rich_evidence, sectioned, softly, student
 
 Logits = NDArray[np.float32]
 EVEN, SURE = np.zeros((4, 4), np.float32), np.eye(4, dtype=np.float32) * 8
@@ -74,3 +74,25 @@ def test_runs_that_saw_other_pictures_are_not_held_against_each_other(tmp_path: 
 def test_without_answers_there_is_no_section(tmp_path: Path) -> None:
     make_run(tmp_path / "a")
     assert section(collect([tmp_path])) is None
+
+
+def test_of_a_guarded_teacher_what_it_releases_is_shown(tmp_path: Path) -> None:
+    def typed(teacher: str) -> dict[str, object]:
+        return {"teacher": {"name": teacher}, "typed": {"teacher": [teacher], "student": ["kd"]}}
+
+    answering(tmp_path / "a", SURE, SURE, **typed("plain"))
+    other = answering(tmp_path / "b", SURE, EVEN, **typed("guarded"))
+    sparse = np.where(SURE > 0, SURE, -np.inf).astype(np.float32)
+    write_evidence(RunFiles(tmp_path / "b").evidence, attrs.evolve(other, released=sparse))
+    teachers, _ = sectioned(section(collect([tmp_path]))).exhibits
+    # The network is the same; what leaves is not.
+    assert [key.name for key in teachers.legend] == ["teacher plain", "teacher guarded, what it releases"]
+    assert column(teachers.data, "teacher guarded, what it releases")[:4] == ["100", "0", "0", "0"]
+
+
+@pytest.mark.parametrize(("heats", "used"), [((8.0, 8.0), "temperature 8"), ((2.0, 8.0), "temperature 4")])
+def test_the_temperature_is_that_which_was_measured_at(tmp_path: Path, heats: tuple[float, float], used: str) -> None:
+    for number, heat in enumerate(heats):
+        # What was set would say otherwise.
+        make_rich(tmp_path / str(number), softly(student(temperature=3, alpha=number), temperature=heat))
+    assert used in sectioned(section(collect([tmp_path]))).says[0]

@@ -7,6 +7,8 @@ from importlib.resources.abc import Traversable
 
 from rcframe import Spec, hookimpl
 
+_RECIPES = ("cifar10", "cifar100", "tiny-imagenet", "adversaries", "large-students", "softness", "limited-data")
+
 
 @hookimpl
 def rcframe_components() -> list[Spec]:
@@ -24,4 +26,4 @@ def rcframe_components() -> list[Spec]:
 @hookimpl
 def rcframe_recipes() -> list[Traversable]:
     """Announce the published tables that this plugin repeats."""
-    return [files(__name__) / "recipes" / "cifar10.toml"]
+    return [files(__name__) / "recipes" / f"{name}.toml" for name in _RECIPES]

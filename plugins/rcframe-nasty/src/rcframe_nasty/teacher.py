@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 
 from rcframe import (
     Batch,
+    RequestError,
     Run,
     Stage,
     Teacher,
@@ -17,12 +20,15 @@ from rcframe import (
     accuracy,
     at_least,
     component,
+    evaluating,
     freeze,
     kl_divergence,
     more_than,
     option,
     supervised,
 )
+from rcframe_nasty.last import entering, last_layer
+from rcframe_nasty.presets import PRESETS
 
 
 @component
@@ -33,6 +39,10 @@ class Nasty(Training, Teacher):
     an ordinary network, the adversary, is trained and frozen; then the teacher learns from scratch against it.
     `omega` = 0 is ordinary training, bit for bit. The paper's omega is 0.004 for CIFAR-10, 0.005 for CIFAR-100 and 0.01
     for Tiny-ImageNet at temperatures 4, 20 and 20; its released configuration for CIFAR-10 says 0.04.
+
+    Not in the paper: `init_from`, `trainable` and `kl_grad_scope` give the cheaper variants of Bibikar and Kelleher, as
+    far as these are known, and `omega_warmup` guards large networks against an early collapse. While only the last
+    layer trains, everything before it evaluates, batch norm included.
     """
 
     omega: float = option(default=0.004, help="Weight of the divergence from the adversary.", check=at_least(0))
@@ -41,23 +51,81 @@ class Nasty(Training, Teacher):
     adversary_epochs: int | None = option(
         default=None, help="Epochs of the adversary; none takes the teacher's.", check=at_least(0)
     )
+    omega_warmup: int = option(
+        default=0, help="Epochs in which omega rises evenly before it has its full weight.", check=at_least(0)
+    )
+    init_from: str = option(
+        default="random", help="Weights that the teacher starts from: random, adversary, or a weights file."
+    )
+    trainable: Literal["all", "last"] = option(
+        default="all", help="What of the teacher trains: all of it, or its last layer alone."
+    )
+    kl_grad_scope: Literal["all", "last"] = option(
+        default="all", help="What of the teacher the divergence pulls on: all of it, or its last layer alone."
+    )
+
+    presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
+
+    def __attrs_post_init__(self) -> None:
+        if self.init_from == "adversary" and self.adversary != "same":
+            raise RequestError(
+                f"The teacher is to start from its adversary (init_from=adversary), whose model is another one "
+                f"(adversary={self.adversary}): leave `adversary` at same, or start from random or a weights file."
+            )
+        if self.trainable == "last" and self.init_from == "random":
+            raise RequestError(
+                "Only the last layer of the teacher is to train (trainable=last), on top of layers that nobody has "
+                "trained: add init_from=adversary, or init_from=FILE.safetensors."
+            )
+
+    def network(self, run: Run) -> nn.Module:
+        """Return the run's model as it starts; refuse a last layer that cannot be told apart, or a bad adversary."""
+        self._adversary(run)
+        if self.init_from in ("random", "adversary"):
+            network = run.network("teacher")
+        else:
+            # What brings a teacher from a file brings any network of the run's model.
+            network = run.make(Teacher, f"file:path=({self.init_from})").network(run)  # type: ignore[type-abstract]
+        if "last" in (self.trainable, self.kl_grad_scope):
+            last_layer(network, run.example)
+        return network
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Train the adversary on labels, then the teacher on equation (1)."""
-        adversary = run.network("adversary", None if self.adversary == "same" else self.adversary)
+        adversary = self._adversary(run)
         epochs = self.adversary_epochs
         yield self.unattacked().stage(run, adversary, supervised, name="adversary", epochs=epochs)
         freeze(adversary)
+        if self.init_from == "adversary":
+            network.load_state_dict(adversary.state_dict())
+        last = last_layer(network, run.example) if "last" in (self.trainable, self.kl_grad_scope) else None
+        if self.trainable == "last" and last is not None:
+            network.requires_grad_(False)
+            last.requires_grad_(True)
 
         def step(stage: Stage, batch: Batch) -> None:
-            logits = stage.module(batch.images)
+            logits, pulled = self._answer(stage.module, batch.images, last)
             with torch.no_grad():
                 ordinary = adversary(batch.images)
-            divergence = kl_divergence(logits, ordinary, self.temperature)
-            loss = undermining_loss(logits, divergence, batch.labels, self.omega, self.temperature)
+            divergence = kl_divergence(pulled, ordinary, self.temperature)
+            omega = warmed_up(self.omega, stage.epoch, self.omega_warmup)
+            loss = undermining_loss(logits, divergence, batch.labels, omega, self.temperature)
             stage.update(loss, accuracy=accuracy(logits, batch.labels), divergence=divergence)
 
         yield self.stage(run, network, step)
+
+    def _adversary(self, run: Run) -> nn.Module:
+        return run.network("adversary", None if self.adversary == "same" else self.adversary)
+
+    def _answer(self, module: nn.Module, x: Tensor, last: nn.Linear | None) -> tuple[Tensor, Tensor]:
+        """Return logits (B, classes), and the same as far as the divergence may pull on them."""
+        if last is None:
+            logits = module(x)
+            return logits, logits
+        frozen = evaluating(module) if self.trainable == "last" else nullcontext()
+        with frozen, entering(last) as entered:
+            logits = module(x)
+        return logits, last(entered.inputs[0].detach()) if self.kl_grad_scope == "last" else logits
 
 
 def undermining_loss(logits: Tensor, divergence: Tensor, y: Tensor, omega: float, temperature: float) -> Tensor:
@@ -70,3 +138,8 @@ def undermining_loss(logits: Tensor, divergence: Tensor, y: Tensor, omega: float
     if omega == 0:
         return F.cross_entropy(logits, y)
     return F.cross_entropy(logits, y) - omega * temperature**2 * divergence
+
+
+def warmed_up(omega: float, epoch: int, warmup: int) -> float:
+    """Return the weight in an epoch, counted from 0: it rises by equal amounts and is `omega` from `warmup` on."""
+    return omega * min(1.0, (epoch + 1) / (warmup + 1))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from rcframe import recording
 
 #: Shape of a tap without the batch dimension: (C, H, W) of a map, (C,) of a vector.
 Shape = tuple[int, ...]
@@ -85,27 +82,3 @@ def initialise(head: nn.Module) -> None:
     for layer in head.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-
-
-class HeadedStudent(nn.Module):
-    """A student with auxiliary classifiers at some of its taps, shallowest first.
-
-    `forward` returns the final logits and one set of logits per head, each (B, classes).
-    """
-
-    def __init__(self, student: nn.Module, taps: Sequence[str], heads: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.student = student
-        self.taps = tuple(taps)
-        self.heads = nn.ModuleList(heads)
-
-    def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Run the student once and every head on its tap."""
-        with recording(self.student, self.taps) as features:
-            final: Tensor = self.student(x)
-        return final, [head(features[tap]) for tap, head in zip(self.taps, self.heads, strict=True)]
-
-    def ensemble(self, x: Tensor) -> Tensor:
-        """Return the mean of all logits (B, classes): the paper's Skeptical-E, over trained heads only."""
-        final, auxiliary = self(x)
-        return torch.stack([final, *auxiliary]).mean(dim=0)

@@ -1,9 +1,8 @@
-"""The skeptical student (Kundu et al., 2021)."""
+"""The skeptical student (Kundu et al., 2021), alone and with its auxiliary classifiers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal
+from collections.abc import Iterator
 
 import attrs
 import torch.nn.functional as F
@@ -11,30 +10,32 @@ from torch import Tensor, nn
 
 from rcframe import (
     Access,
+    Architecture,
     Batch,
     Data,
+    Distillation,
     Oracle,
     RequestError,
     Run,
     Stage,
-    StudentStrategy,
-    Training,
     accuracy,
     at_least,
     between,
     component,
-    find_tap,
     kl_divergence,
     more_than,
     option,
-    tap_shapes,
-    taps_of,
+    spelled,
+    weighted_sum,
 )
-from rcframe_skeptical.heads import HeadedStudent, initialise, plain_head, separable_head
+from rcframe_skeptical.headed import FORM_HELP, Ensemble, Form, Headed, HeadedStudent, with_heads
+from rcframe_skeptical.losses import Outputs, self_loss, teacher_loss
+from rcframe_skeptical.places import PlaceOptions
+from rcframe_skeptical.presets import PRESETS
 
 
 @component
-class Skeptical(Training, StudentStrategy):
+class Skeptical(PlaceOptions, Distillation):
     """Lets the teacher in at a shallow auxiliary classifier only; deeper parts learn from labels and from themselves.
 
     Kundu, Sun, Fu, Pedram, Beerel: "Analyzing the Confidentiality of Undistillable Teachers in Knowledge
@@ -44,7 +45,7 @@ class Skeptical(Training, StudentStrategy):
     """
 
     alpha: float = option(
-        default=0.9, help="Weight of the teacher's outputs against labels at the shallow head.", check=between(0, 1)
+        default=0.9, help="Weight of the teacher's outputs against labels where it enters.", check=between(0, 1)
     )
     temperature: float = option(default=4.0, help="Temperature of all softmaxes.", check=more_than(0))
     beta: float = option(
@@ -55,115 +56,106 @@ class Skeptical(Training, StudentStrategy):
         help="Weights of the three losses: teacher, self-distillation, labels at the end.",
         check=at_least(0),
     )
-    tap: str = option(default="auto", help="Layer of the shallow head; `auto` takes the middle tap.")
-    deeper: tuple[str, ...] = option(
-        default=("auto",), help="Layers of self-distilled heads; `auto` takes the taps between `tap` and the last."
-    )
-    head: Literal["separable", "plain"] = option(
-        default="separable", help="Form of the heads: the paper's gated ones, or one convolution for small networks."
-    )
+    head: Form = option(default="separable", help=FORM_HELP)
     delay: int = option(default=0, help="First epochs that learn from labels at the end alone.", check=at_least(0))
     detach: bool = option(
-        default=False, help="Whether self-distillation leaves the final classifier alone (the code's does not)."
+        default=False, help="Whether self-distillation leaves alone the head it starts from (the code's does not)."
     )
     scale_self: bool = option(
         default=False, help="Whether self-distillation is scaled by temperature squared (the paper's is not)."
     )
+    labels: bool = option(
+        default=True,
+        help="Whether labels are read. Without them, the teacher alone teaches the shallow head, and this one the "
+        "others: the paper's form for students without data.",
+    )
 
     access = Access.LOGITS
     data = Data.LABELLED
+    presets = PRESETS
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        if not self.labels:
+            # What the kernel asks of a class, it finds on this one object.
+            object.__setattr__(self, "data", min(self.data, Data.INPUTS))
+            object.__setattr__(self, "access", self.access | Access.LABEL)
 
     def unsupported(self, module: nn.Module) -> str | None:
         """Auxiliary classifiers need layers to sit on."""
         if len(self.gammas) != 3:
             raise RequestError(f"Option `gammas` of `skeptical` has {len(self.gammas)} values, but it needs three.")
-        for name in (self.tap, *self.deeper):
-            if name != "auto":
-                find_tap(module, name)
-        if self.tap == "auto" and len(taps_of(module)) < 2:
-            return (
-                f"it has {len(taps_of(module))} taps and two are needed; name layers with the options `tap` and "
-                f"`deeper`, or list them in an attribute `taps`"
+        if self.delay and not self.labels:
+            raise RequestError(
+                f"`skeptical` is to learn from labels alone for {self.delay} epochs, but labels=false: leave out one "
+                f"of the options `delay` and `labels`."
             )
-        return None
+        return self.lacking(module)
 
     def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
-        """Train the student with its heads on equation (3)."""
-        shallow, deeper = self._places(student)
+        """Train the student with its heads on equation (3), or on (5) without labels."""
+        places, answers = self.places(student), self.answers(run, teacher)
         with run.seeded("heads"):
-            module = self._with_heads(student, [shallow, *deeper], run)
+            module = with_heads(student, places.layers, self.head, run.example, len(run.info.classes))
 
         def step(stage: Stage, batch: Batch) -> None:
-            outputs = Outputs.of(stage.module, batch.images)
+            final, heads = stage.module(batch.images)
+            outputs, y = Outputs.of(final, heads, enters_at_end=places.shallow is None), answers.labels(batch)
             if stage.epoch < self.delay:
-                loss = F.cross_entropy(outputs.final, batch.labels)
+                loss = F.cross_entropy(outputs.final, y)
             else:
-                loss = self.loss(outputs, teacher.logits(batch.images), batch.labels)
-            stage.update(
-                loss,
-                accuracy=accuracy(outputs.final, batch.labels),
-                shallow_accuracy=accuracy(outputs.shallow, batch.labels),
-            )
+                loss = self.loss(outputs, answers.logits(batch), y)
+            stage.update(loss, accuracy=accuracy(outputs.final, y), shallow_accuracy=accuracy(outputs.shallow, y))
 
-        yield self.stage(run, student, step, module=module)
-
-    def _places(self, student: nn.Module) -> tuple[str, tuple[str, ...]]:
-        """Return the layer of the shallow head and those of the deeper ones."""
-        taps = taps_of(student)
-        shallow = taps[max(0, len(taps) // 2 - 1)] if self.tap == "auto" else self.tap
-        if self.deeper != ("auto",):
-            return shallow, self.deeper
-        between_ends = taps[taps.index(shallow) + 1 : -1] if shallow in taps else ()
-        return shallow, between_ends
-
-    def _with_heads(self, student: nn.Module, places: Sequence[str], run: Run) -> HeadedStudent:
-        """Put an auxiliary classifier at every place."""
-        taps = taps_of(student)
-        shapes = tap_shapes(student, list(dict.fromkeys([*places, *taps])), run.example)
-        build = separable_head if self.head == "separable" else plain_head
-        heads = []
-        for place in places:
-            below = [shapes[tap] for tap in taps[taps.index(place) + 1 :]] if place in taps else []
-            heads.append(build(shapes[place], below, len(run.info.classes)))
-            initialise(heads[-1])
-        return HeadedStudent(student, places, heads).to(run.device)
+        yield self.stage(run, student, step, module=module, players={"answers": answers})
 
     def loss(self, outputs: Outputs, teacher_logits: Tensor, y: Tensor) -> Tensor:
-        """Equation (3): `gamma_1 L_T + gamma_2 L_SD + gamma_3 CE(o_0, y)`."""
+        """Equation (3): `gamma_1 L_T + gamma_2 L_SD + gamma_3 CE(o_0, y)`; a term of weight 0 is left out."""
+        if not self.labels:
+            return self._loss_without_labels(outputs, teacher_logits)
         to_teacher, to_self, to_labels = self.gammas
-        loss = to_labels * F.cross_entropy(outputs.final, y)
-        if to_teacher:
-            loss = loss + to_teacher * self._teacher_loss(outputs.shallow, teacher_logits, y)
-        if to_self:
-            loss = loss + to_self * self._self_loss(outputs, y)
-        return loss
-
-    def _teacher_loss(self, shallow: Tensor, teacher_logits: Tensor, y: Tensor) -> Tensor:
-        """Equation (1): `L_T = (1 - alpha) CE(o_s, y) + alpha tau^2 KL(softmax(z_T/tau) || softmax(o_s/tau))`."""
-        soft = self.temperature**2 * kl_divergence(teacher_logits, shallow, self.temperature)
-        return (1 - self.alpha) * F.cross_entropy(shallow, y) + self.alpha * soft
-
-    def _self_loss(self, outputs: Outputs, y: Tensor) -> Tensor:
-        """Equation (2): `L_SD = sum_j (1 - beta) CE(o_j, y) + beta KL(softmax(o_0/tau) || softmax(o_j/tau))`."""
         final = outputs.final.detach() if self.detach else outputs.final
         scale = self.temperature**2 if self.scale_self else 1.0
-        total = outputs.final.new_zeros(())
+        return weighted_sum(
+            (to_teacher, lambda: teacher_loss(outputs.shallow, teacher_logits, y, self.alpha, self.temperature)),
+            (
+                to_self if outputs.deeper else 0,
+                lambda: self_loss(final, outputs.deeper, y, self.beta, self.temperature, scale),
+            ),
+            (to_labels, lambda: F.cross_entropy(outputs.final, y)),
+        )
+
+    def _loss_without_labels(self, outputs: Outputs, teacher_logits: Tensor) -> Tensor:
+        """Equation (5): `tau^2 (gamma_1 KL(z_T || o_s) + gamma_2 sum_j KL(o_s || o_j) + gamma_3 KL(o_s || o_0))`.
+
+        KL is between softmaxes at tau. The paper's form has no further heads j.
+        """
+        to_teacher, to_deeper, to_final = self.gammas
+        target = outputs.shallow.detach() if self.detach else outputs.shallow
+        loss = to_teacher * kl_divergence(teacher_logits, outputs.shallow, self.temperature)
+        loss = loss + to_final * kl_divergence(target, outputs.final, self.temperature)
         for logits in outputs.deeper:
-            soft = scale * kl_divergence(final, logits, self.temperature)
-            total = total + (1 - self.beta) * F.cross_entropy(logits, y) + self.beta * soft
-        return total
+            loss = loss + to_deeper * kl_divergence(target, logits, self.temperature)
+        return self.temperature**2 * loss
 
 
-@attrs.frozen
-class Outputs:
-    """Logits (B, classes) of a student with heads: final, shallow, and one per deeper head."""
+@component
+class SkepticalEnsemble(Skeptical):
+    """The skeptical student with its auxiliary classifiers kept: it answers with the mean of all logits.
 
-    final: Tensor
-    shallow: Tensor
-    deeper: tuple[Tensor, ...] = ()
+    The paper's Skeptical-E. It is trained as `skeptical`, and pruners see the student without heads; what is measured,
+    saved and deployed has them. The published code averages in a fourth head that its loss never reaches; here every
+    head is trained.
+    """
 
-    @classmethod
-    def of(cls, module: nn.Module, x: Tensor) -> Outputs:
-        """Run a `HeadedStudent` whose first head is the shallow one."""
-        final, (shallow, *deeper) = module(x)
-        return cls(final, shallow, tuple(deeper))
+    def becomes(self, trained: Architecture) -> Architecture:
+        """Describe the ensemble around what was trained."""
+        headed = Headed(model=trained.model, neuron=trained.neuron, tap=self.tap, deeper=self.deeper, head=self.head)
+        return attrs.evolve(trained, model=spelled(headed), neuron=None)
+
+    def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
+        """Train as `skeptical` and keep the heads."""
+        for stage in super().plan(student, teacher, run):
+            assert isinstance(stage.module, HeadedStudent)
+            stage.result = Ensemble(stage.module)
+            yield stage

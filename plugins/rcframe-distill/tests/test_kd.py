@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
-from rcframe_distill.student import KD, distillation_loss
+from rcframe_distill.kd import KD, distillation_loss
 from torch import Tensor, nn
 
 from rcframe import Access, Answer, ModelOracle, Oracle, Run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,11 +12,10 @@ from rcframe import (
     Access,
     Batch,
     Data,
+    Distillation,
     Oracle,
     Run,
     Stage,
-    StudentStrategy,
-    Training,
     accuracy,
     between,
     component,
@@ -23,10 +23,11 @@ from rcframe import (
     more_than,
     option,
 )
+from rcframe_distill.schedules import CIFAR10, CIFAR100, SMALL, Presets
 
 
 @component
-class KD(Training, StudentStrategy):
+class KD(Distillation):
     """Learns from labels and from the teacher's softened outputs.
 
     Hinton, Vinyals, Dean: "Distilling the Knowledge in a Neural Network" (2015). The teacher answers for the very
@@ -39,16 +40,23 @@ class KD(Training, StudentStrategy):
 
     access = Access.LOGITS
     data = Data.LABELLED
+    presets: ClassVar[Presets] = {
+        "cifar10": {**CIFAR10, "alpha": 0.9, "temperature": 4.0},
+        "cifar100": {**CIFAR100, "alpha": 0.9, "temperature": 20.0},
+        "tiny-imagenet": {**CIFAR100, "alpha": 0.9, "temperature": 20.0},
+        "cnn": {**SMALL, "alpha": 0.9, "temperature": 4.0},
+    }
 
     def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
         """Train once on equation (1)."""
+        answers = self.answers(run, teacher)
 
         def step(stage: Stage, batch: Batch) -> None:
-            logits = stage.module(batch.images)
-            loss = distillation_loss(logits, teacher.logits(batch.images), batch.labels, self.alpha, self.temperature)
-            stage.update(loss, accuracy=accuracy(logits, batch.labels))
+            logits, y = stage.module(batch.images), answers.labels(batch)
+            loss = distillation_loss(logits, answers.logits(batch), y, self.alpha, self.temperature)
+            stage.update(loss, accuracy=accuracy(logits, y))
 
-        yield self.stage(run, student, step)
+        yield self.stage(run, student, step, players={"answers": answers})
 
 
 def distillation_loss(

@@ -1,0 +1,6 @@
+from rcframe.testing import Check, parametrize_checks
+
+
+@parametrize_checks("rcframe-counterattacks")
+def test_conformance(check: Check) -> None:
+    check()

@@ -1,0 +1,119 @@
+"""What a teacher answers to the images a student learns on, asked once for images that come back as they were."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor
+
+from rcframe.access import Access
+from rcframe.errors import BudgetExceeded
+from rcframe.training.randomness import seeded
+
+if TYPE_CHECKING:
+    from rcframe.data.images import Batch, Images
+    from rcframe.evaluation.oracle import Answer, Oracle
+    from rcframe.training.compute import Compute
+
+#: Images per query where all are asked at once.
+_ASKED = 256
+
+
+class Answers:
+    """A teacher's answers to batches of `images`. Added in API 1.4.
+
+    Images that no augmentation or attack changed get the same answer in every epoch, so all of them are asked at once,
+    when the first answer is needed, and never again. Changed images, and a teacher that answers differently every
+    time, are asked batch by batch. It belongs into the `players` of the stage, so that a run that goes on does not
+    count the same images twice.
+    """
+
+    def __init__(self, oracle: Oracle, images: Images, compute: Compute) -> None:
+        self.oracle, self.images, self.compute = oracle, images, compute
+        self._counted: set[str] = set()
+        self._tables: dict[str, Tensor] = {}
+        self._last: tuple[Tensor, Answer] | None = None
+
+    def logits(self, batch: Batch) -> Tensor:
+        """Return the teacher's logits (B, classes) for a batch."""
+        if self._known(batch):
+            return self._looked_up("logits", batch)
+        return self._asked(batch).logits
+
+    def labels(self, batch: Batch) -> Tensor:
+        """Return the labels (B,) of a batch, or the teacher's top answers where it has none."""
+        if batch.y is not None:
+            return batch.y
+        if not self._known(batch):
+            return self._asked(batch).labels
+        return _top(self._looked_up(self._richest, batch))
+
+    def state_dict(self) -> dict[str, object]:
+        """Return what was asked already; the answers themselves are the same when they are had again."""
+        return {"counted": sorted(self._counted)}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Know what was asked already."""
+        self._counted = set(cast("list[str]", state["counted"]))
+
+    def _known(self, batch: Batch) -> bool:
+        return batch.index is not None and self.oracle.repeatable
+
+    def _asked(self, batch: Batch) -> Answer:
+        """Ask for a batch, once even if several kinds of answers are wanted."""
+        if self._last is None or self._last[0] is not batch.images:
+            self._last = batch.images, self.oracle.query(batch.images)
+        return self._last[1]
+
+    def top(self) -> Tensor:
+        """Return the teacher's top answers (N,) to all the images."""
+        return _top(self._table(self._richest))
+
+    @property
+    def _richest(self) -> str:
+        """What to ask for where labels are wanted, so that logits need not be asked for again."""
+        return "logits" if Access.LOGITS in self.oracle.access else "labels"
+
+    def _looked_up(self, kind: str, batch: Batch) -> Tensor:
+        assert batch.index is not None
+        return self._table(kind)[batch.index]
+
+    def _table(self, kind: str) -> Tensor:
+        if kind not in self._tables:
+            # A run that goes on asks at another point of the stage: what is drawn for it must not shift what follows.
+            with seeded(0, "answers", kind, self.compute.index):
+                self._tables[kind] = self._everything(kind).to(self.compute.device)
+        return self._tables[kind]
+
+    def _everything(self, kind: str) -> Tensor:
+        """Ask for all images, each process for its part, and return the answers (N, ...)."""
+        own, again = self.compute.part(len(self.images)), kind in self._counted
+        if not again:
+            self._check_budget(len(own))
+        query = self.oracle.query_again if again else self.oracle.query
+        places = torch.split(torch.arange(own.start, own.stop), _ASKED)
+        parts = [self._part(kind, query, some) for some in places if len(some)]
+        self._counted.add(kind)
+        return torch.cat([part for theirs in self.compute.gather(parts) for part in theirs])
+
+    def _check_budget(self, images: int) -> None:
+        """Refuse to begin what the budget does not let end."""
+        left = self.oracle.remaining
+        if left is None or images <= left:
+            return
+        raise BudgetExceeded(
+            f"The teacher is to answer for {len(self.images)} images, each of them once, but the query budget leaves "
+            f"{left * self.compute.count}. Raise --budget, or let the student learn on fewer images: with its option "
+            f"fraction=0.5, for example, on half of them."
+        )
+
+    def _part(self, kind: str, query: Callable[[Tensor], Answer], places: Tensor) -> Tensor:
+        answer = query(self.images.fetch(places).images.to(self.compute.device))
+        return (answer.logits if kind == "logits" else answer.labels).cpu()
+
+
+def _top(answers: Tensor) -> Tensor:
+    """Return the top answers (B,) of logits (B, classes), or of labels (B,)."""
+    return answers.argmax(dim=1) if answers.dim() == 2 else answers

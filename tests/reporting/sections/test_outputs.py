@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import numpy as np
+import pytest
+import torch
+
+from rcframe.evaluation.amount import Amount
+from rcframe.findings.folders import Collection
+from rcframe.findings.overview import amount
+from rcframe.findings.statistics import estimate_amounts
+from rcframe.findings.tables import Table
+from rcframe.reporting.sections.outputs import section
+from rcframe.session.evidence import About
+from tests.findings.folders_made import IMAGES, Made, make_run
+from tests.findings.outputs_made import answered, logits
+from tests.reporting.runs_made import CLASSES, collected, column, exhibit, sectioned, softly, student
+
+
+def tables(collection: Collection) -> dict[str, Table]:
+    return {table.title: table for table in sectioned(section(collection)).tables}
+
+
+def one(folder: Path, made: Made) -> Collection:
+    return collected({"a": attrs.evolve(made, classes=CLASSES)}, folder)
+
+
+def test_agreement_stands_with_its_counts_and_intervals(tmp_path: Path) -> None:
+    teacher = 5 * torch.eye(4)[torch.arange(IMAGES) % 4]
+    # The student follows in 30 of 40; the teacher is wrong about the last 8, of which it follows in none.
+    student_logits = torch.cat([teacher[:30], teacher[30:].roll(1, dims=1)])
+    labels = torch.cat([torch.arange(32) % 4, (torch.arange(32, IMAGES) + 1) % 4])
+    made = answered(Made(), teacher, student_logits, labels=labels)
+    table = tables(one(tmp_path, made))["Agreement with the teacher"]
+    assert column(table, "network") == ["student"]
+    assert column(table, "images") == ["40"]
+    # Wilson's interval of 30 of 40.
+    assert column(table, "names the teacher's class (%)") == ["75.0 [59.8, 85.8]"]
+    assert column(table, "among the teacher's mistakes (%)") == ["0.0 [0.0, 32.4] of 8"]
+    likeness = made.outputs["student"].likeness
+    assert likeness is not None
+    assert likeness.divergence is not None
+    assert column(table, "KL (nats)")[0].startswith(f"{likeness.divergence.value:.2f} [")
+
+
+def test_a_teacher_without_mistakes_has_none_to_share(tmp_path: Path) -> None:
+    table = tables(one(tmp_path, answered(Made(), logits(1), logits(2))))["Agreement with the teacher"]
+    assert column(table, "among the teacher's mistakes (%)") == ["-"]
+
+
+def test_softness_is_told_of_the_network_and_of_what_leaves(tmp_path: Path) -> None:
+    made = softly({}, guarded=True)
+    table = tables(one(tmp_path, made))["Softened outputs"]
+    assert column(table, "network") == ["teacher", "teacher, what it releases", "student"]
+    assert set(column(table, "temperature")) == {"4"}
+    assert column(table, "peaks")[1] == "1.00 [1.00, 1.00]"
+    assert column(table, "entropy")[1] == "0.00 [0.00, 0.00]"
+    peaks = [made.peaks[About(role, "clean")].mean() for role in ("teacher", "student")]
+    assert [column(table, "peaks")[place].split()[0] for place in (0, 2)] == [f"{mean:.2f}" for mean in peaks]
+
+
+def test_the_calibration_error_stands_beside_what_chance_makes_of_it(tmp_path: Path) -> None:
+    made = answered(Made(), logits(1), logits(2))
+    table = tables(one(tmp_path, made))["Calibration"]
+    known = [made.outputs[role].calibration for role in ("teacher", "student")]
+    assert [cell.split()[0] for cell in column(table, "calibration error (%)")] == [
+        f"{100 * each.error.value:.2f}" for each in known if each
+    ]
+    assert column(table, "by chance alone (%)") == [f"{100 * each.by_chance:.2f}" for each in known if each]
+
+
+def test_over_seeds_the_means_and_their_intervals_are_told(tmp_path: Path) -> None:
+    made = [answered(Made(seed=seed), logits(1 + seed), logits(5 + seed)) for seed in (0, 1)]
+    for run in made:
+        make_run(tmp_path / str(run.seed), run)
+    from rcframe.findings.folders import collect
+
+    found = tables(collect([tmp_path]))
+    margins = [run.outputs["student"].softness for run in made]
+    amounts: list[Amount] = [each.margin for each in margins if each]
+    assert column(found["Softened outputs"], "margin")[1] == amount(estimate_amounts(amounts))
+    calibration = [run.outputs["student"].calibration for run in made]
+    chance = np.mean([100 * each.by_chance for each in calibration if each])
+    assert column(found["Calibration"], "by chance alone (%)")[1] == f"{chance:.2f}"
+
+
+def test_teachers_come_first_and_one_that_runs_share_once(tmp_path: Path) -> None:
+    runs = {str(n): answered(Made(settings=student(alpha=n / 10)), logits(1), logits(2 + n)) for n in (1, 2)}
+    found = collected(runs, tmp_path)
+    assert column(tables(found)["Calibration"], "network") == [
+        "teacher plain",
+        "student kd:alpha=0.1",
+        "student kd:alpha=0.2",
+    ]
+    names = [one.name for one in sectioned(section(found)).exhibits]
+    assert names == [f"{kind}-{place}" for kind in ("profile", "reliability") for place in (1, 2, 3)]
+
+
+def test_a_network_behind_a_defence_is_drawn_once_with_what_leaves(tmp_path: Path) -> None:
+    def typed(teacher: str) -> dict[str, object]:
+        return {"teacher": {"name": teacher}, "typed": {"teacher": [teacher], "student": ["kd"]}}
+
+    runs = {name: softly(typed(name), guarded=name == "guarded") for name in ("plain", "guarded")}
+    found = sectioned(section(collected(runs, tmp_path)))
+    assert [one.name for one in found.exhibits] == [
+        *("profile-1", "profile-1-released", "profile-3"),
+        *("reliability-1", "reliability-3"),
+    ]
+    assert exhibit(found, "profile-1-released").caption.endswith("teacher guarded, what it releases.")
+
+
+def test_of_many_networks_the_first_are_drawn_and_all_are_told(tmp_path: Path) -> None:
+    runs = {str(n): answered(Made(settings=student(alpha=n / 10)), logits(n), logits(20 + n)) for n in range(1, 5)}
+    found = sectioned(section(collected(runs, tmp_path)))
+    assert len(found.exhibits) == 12
+    assert "The first 6 of 8 networks are drawn." in found.says
+    assert len(found.tables[1].rows) == 8
+
+
+def test_many_classes_are_not_drawn_one_by_one(tmp_path: Path) -> None:
+    made = answered(Made(), logits(1, 30), logits(2, 30))
+    many = attrs.evolve(made, profiles={}, classes=tuple(f"class {number}" for number in range(30)))
+    found = sectioned(section(collected({"a": many}, tmp_path)))
+    assert [one.name for one in found.exhibits] == ["reliability-1", "reliability-2"]
+    assert found.says[-1] == "Mean outputs class by class are left out: 30 classes are too many to look at."
+
+
+@pytest.mark.parametrize("images", ["the images", None])
+def test_runs_that_say_nothing_of_outputs_have_no_section(tmp_path: Path, images: str | None) -> None:
+    assert section(collected({"a": Made(images=images)}, tmp_path)) is None
+
+
+def test_runs_without_evidence_have_tables_and_the_diagrams_of_their_reports(tmp_path: Path) -> None:
+    found = sectioned(section(one(tmp_path, answered(Made(images=None), logits(1), logits(2)))))
+    assert [table.title for table in found.tables] == ["Agreement with the teacher", "Softened outputs", "Calibration"]
+    assert [one.name for one in found.exhibits] == ["reliability-1", "reliability-2"]
