@@ -1,6 +1,7 @@
 """Composition is the product: every combination of everything installed either runs or is refused with a way out.
 
-The parts are read from the registry, so the walk grows with each plugin.
+The parts are read from the registry, so the walk grows with each plugin. Every teacher meets every student; all that
+can be added to a pair is added to each of them beside an ordinary partner, and in turn to the other pairs.
 """
 
 from __future__ import annotations
@@ -100,9 +101,21 @@ METHODS = list(itertools.product(*AROUND, [None, spec("attack", "pgd")]))
 NETWORKS = list(itertools.product(*AROUND))
 
 
-def brought(teacher: str, earlier: Path) -> str:
-    paths = {"file": earlier / "teacher.safetensors", "run": earlier}
-    return f"{teacher}:{paths[teacher]}" if teacher in paths else teacher
+def completed(teacher: str, earlier: Path) -> str:
+    """Add the option without which a teacher is nothing yet."""
+    missing = {
+        "file": str(earlier / "teacher.safetensors"),
+        "run": str(earlier),
+        "distilled": f"student=({spec('student', 'plain')}),teacher=({spec('teacher', 'plain')})",
+    }
+    return f"{teacher}:{missing[teacher]}" if teacher in missing else teacher
+
+
+def methods_beside(teacher: str, student: str) -> list[tuple[str | None, ...]]:
+    if spec("teacher", "plain") == teacher or spec("student", "plain") == student:
+        return METHODS
+    turn = TEACHERS.index(teacher) * len(STUDENTS) + STUDENTS.index(student)
+    return [METHODS[0], METHODS[1 + turn % (len(METHODS) - 1)]]
 
 
 def check_model(model: ModelReport, attack: str | None, certifier: str | None) -> None:
@@ -139,9 +152,10 @@ def test_every_combination_runs_or_is_refused_with_a_way_out(
     teacher: str, student: str, earlier: Path, shared: Cache
 ) -> None:
     ran = 0
-    for pruner, neuron, certifier, attack in METHODS:
+    methods = methods_beside(teacher, student)
+    for pruner, neuron, certifier, attack in methods:
         config = config_of(
-            teacher=brought(teacher, earlier),
+            teacher=completed(teacher, earlier),
             student=student,
             access=least_access(student),
             pruner=pruner,
@@ -153,7 +167,8 @@ def test_every_combination_runs_or_is_refused_with_a_way_out(
         if session:
             check_report(carry_out(session, Monitor(), cache=shared), pruner, attack, certifier)
             ran += 1
-    assert ran >= len(METHODS) // 2, "most combinations of the default network must run"
+    if methods is METHODS:
+        assert ran >= len(methods) // 2, "most combinations of the default network must run"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)

@@ -223,7 +223,7 @@ def _check_students(config: RunConfig, parts: Parts, assembly: Assembly) -> None
         if reason := strategy.unsupported(assembly.student):
             raise Refusal("student_model", f"Student `{choice.name}` cannot train this student network: {reason}.")
         if reason := strategy.mismatch(assembly.student, assembly.finished_teacher):
-            raise Refusal("student_model", f"Student `{choice.name}` cannot learn from this teacher: {reason}.")
+            raise Refusal("teacher", f"Student `{choice.name}` cannot learn from this teacher: {reason}.")
 
 
 def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:
@@ -290,6 +290,8 @@ def _alternatives(refusal: Refusal, config: RunConfig) -> Iterator[tuple[str, Ru
         yield "the same without --neuron", attrs.evolve(config, neuron=None)
     if config.pruners:
         yield "the same without --pruner", attrs.evolve(config, pruners=())
+    if refusal.setting == "teacher":
+        yield "--teacher plain", attrs.evolve(config, teacher=Choice("plain"))
     yield "--student plain", attrs.evolve(config, students=(Choice("plain"),))
     if len(config.attacks) > 1:
         for left_out in config.attacks:
