@@ -72,7 +72,8 @@ def parse_choice(text: str, kind: str) -> Choice:
     for part in _split(tail, text, kind) if tail else []:
         key, value = _assignment(part)
         if not part or (options if key is None else not key.isidentifier()):
-            raise _malformed(text, kind, f"`{part}` is not of the form option=value")
+            nested = f"; a spec inside another goes in parentheses, as in `{name}:({tail})`" if ":" in part else ""
+            raise _malformed(text, kind, f"`{part}` is not of the form option=value{nested}")
         if key in options:
             raise _malformed(text, kind, f"option `{key}` is given twice")
         options[key or ""] = value

@@ -85,7 +85,8 @@ class DistilledTeacher(Teacher):
 
     def network(self, run: Run) -> nn.Module:
         """Return the pupil, after a look at whether it can learn from the first teacher."""
-        pupil, first_run = run.network("teacher"), self._first(run)
+        # Under a name of its own, since a pupil that starts where its teacher started is hardly one.
+        pupil, first_run = run.network(f"pupil-{self.generation}"), self._first(run)
         first = self.inner.network(first_run)
         self._check_images(run, first_run)
         self._check_networks(pupil, first)
@@ -101,8 +102,9 @@ class DistilledTeacher(Teacher):
         first = self.inner.network(first_run)
         for stage in self.inner.plan(first, first_run):
             stage.owner = stage.owner or Owner(self.inner, first_run)
+            # Asked before the stage is handed on: whoever gets it may add to what is left.
+            first = stage.outcome
             yield stage
-            first = stage.left
         freeze(first)
         seed = derive(run.seed, "generation", self.generation)
         oracle = guarded_oracle(self.inner, first, self._granted, seed, run.compute)

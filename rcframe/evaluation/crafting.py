@@ -19,6 +19,8 @@ from rcframe.training.memory import out_of_memory
 
 #: An attack may leave the ball by this fraction of its radius, as float32 does, before that is called a fault.
 _ROUNDING = 1e-3
+#: The least logit that attackers are told of a guarded model.
+_FLOOR = -1e4
 
 
 @attrs.define
@@ -64,7 +66,7 @@ def attack_batch(
     if threat.eps == 0 or not len(x):
         return x.clone()
     asked = model if source is None else source
-    oracle = ModelOracle(asked, attack.access | Access.LABEL, release=release)
+    oracle = ModelOracle(asked, attack.access | Access.LABEL, release=_floored(release) if release else None)
     if queries is not None:
         oracle.queries = queries
     with evaluating(model, asked), parameters_fixed(asked), torch.inference_mode(False), torch.enable_grad():
@@ -144,6 +146,15 @@ def certify_batch(certifier: Certifier, model: nn.Module, x: Tensor, y: Tensor, 
     if margins.dim() != 2 or len(margins) != len(x):
         raise RunFailed(f"`{_name(certifier)}` returned margins {tuple(margins.shape)} for {len(x)} images.")
     return margins
+
+
+def _floored(release: Release) -> Release:
+    """Give attackers a very small probability in the place of none: whoever compares scores needs numbers."""
+
+    def floored(logits: Tensor, images: Tensor, query: int) -> Tensor:
+        return release(logits, images, query).clamp_min(_FLOOR)
+
+    return floored
 
 
 def _checked(x: Tensor, y: Tensor, what: str) -> tuple[Tensor, Tensor]:

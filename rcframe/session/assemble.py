@@ -223,7 +223,7 @@ def _check_students(config: RunConfig, parts: Parts, assembly: Assembly) -> None
         if reason := strategy.unsupported(assembly.student):
             raise Refusal("student_model", f"Student `{choice.name}` cannot train this student network: {reason}.")
         if reason := strategy.mismatch(assembly.student, assembly.finished_teacher):
-            raise Refusal("teacher", f"Student `{choice.name}` cannot learn from this teacher: {reason}.")
+            raise Refusal("teacher", f"Student `{choice}` cannot learn from this teacher: {reason}.")
 
 
 def _check_support(config: RunConfig, parts: Parts, assembly: Assembly) -> None:

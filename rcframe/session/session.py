@@ -13,7 +13,7 @@ import attrs
 
 from rcframe.data.images import Dataset
 from rcframe.data.prepare import default_root, prepare
-from rcframe.errors import RunFailed
+from rcframe.errors import BudgetExceeded, RunFailed
 from rcframe.evaluation.threat import Threat, make_threat
 from rcframe.session.architecture import architecture_of
 from rcframe.session.assemble import Assembly, Parts, Refusal, assemble, build_parts, refuse_with_alternative
@@ -130,7 +130,7 @@ def carry_out(
             _LOG.error("the run stopped: %s", error or type(error).__name__)
             if tracking:
                 tracking.stopped(error)
-            if folder and not isinstance(error, Changed):
+            if folder and not isinstance(error, Changed | BudgetExceeded):
                 resume = f"rcframe run --resume {shlex.quote(str(folder.path))}"
                 error.add_note(f"What was computed is kept. Go on with: {resume}")
             if operation := nondeterministic_operation(error):

@@ -51,12 +51,15 @@ class Answers:
         return _top(self._looked_up(self._richest, batch))
 
     def state_dict(self) -> dict[str, object]:
-        """Return what was asked already; the answers themselves are the same when they are had again."""
-        return {"counted": sorted(self._counted)}
+        """Return what was asked already; answers that would be others when they are had again are kept themselves."""
+        kept = {} if self.oracle.repeatable else {kind: table.cpu() for kind, table in self._tables.items()}
+        return {"counted": sorted(self._counted), "tables": kept}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Know what was asked already."""
         self._counted = set(cast("list[str]", state["counted"]))
+        kept = cast("Mapping[str, Tensor]", state["tables"])
+        self._tables = {kind: table.to(self.compute.device) for kind, table in kept.items()}
 
     def _known(self, batch: Batch) -> bool:
         return batch.index is not None and self.oracle.repeatable
@@ -105,8 +108,8 @@ class Answers:
             return
         raise BudgetExceeded(
             f"The teacher is to answer for {len(self.images)} images, each of them once, but the query budget leaves "
-            f"{left * self.compute.count}. Raise --budget, or let the student learn on fewer images: with its option "
-            f"fraction=0.5, for example, on half of them."
+            f"{left * self.compute.count}. Start another run with a larger --budget, or with fewer images by the "
+            f"student's option `fraction`; the teacher comes from the cache."
         )
 
     def _part(self, kind: str, query: Callable[[Tensor], Answer], places: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def execute(
                 monitor.stage_recalled(stage)
             else:
                 train(stage, monitor, keeper)
-        left = stage.left
+        left = stage.outcome
     return left
 
 

@@ -123,6 +123,9 @@ class Stage:
     #: What the last stage of a plan leaves, if that is more than the target: the target with parts of `module`, say.
     #: Added in API 1.4.
     result: nn.Module | None = None
+    #: What a plan leaves that ends with this stage, if that is more than the stage itself leaves: several networks that
+    #: were trained one after the other, say. Added in API 1.4.
+    whole: nn.Module | None = None
     #: Exists from `begin` on.
     optimizer: Optimizer | None = attrs.field(default=None, init=False)
     schedule: LRScheduler | None = attrs.field(default=None, init=False)
@@ -144,6 +147,11 @@ class Stage:
     def left(self) -> nn.Module:
         """What is left when the stage is over: its result, or its target. Added in API 1.4."""
         return self.target if self.result is None else self.result
+
+    @property
+    def outcome(self) -> nn.Module:
+        """What a plan leaves that ends with this stage. Added in API 1.4."""
+        return self.left if self.whole is None else self.whole
 
     def begin(self) -> None:
         """Seed the generators, make the optimizer, start the observers."""

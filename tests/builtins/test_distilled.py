@@ -161,6 +161,18 @@ def test_the_first_teacher_is_trained_as_it_would_be_alone_and_then_left_alone()
     assert pupil is not first
 
 
+def test_no_generation_starts_where_another_started() -> None:
+    first = f"plain:{Q}"
+    second = f"distilled:teacher=({first}),student=(copying:{Q})"
+    third = f"distilled:teacher=({second}),student=(copying:{Q})"
+    starts = {
+        fingerprint(teacher.network(toy_run("teacher")))
+        for teacher in (registry().make("teacher", spec) for spec in (first, second, third))
+        if isinstance(teacher, Teacher)
+    }
+    assert len(starts) == 3
+
+
 def test_the_pupil_learns_what_its_teacher_answers() -> None:
     pupil, (first, second) = trained(
         "distilled:teacher=(plain:epochs=12,batch_size=16,lr=0.005),student=(copying:epochs=30,batch_size=16,lr=0.005)"

@@ -142,10 +142,12 @@ def test_a_budget_below_the_images_that_the_student_learns_on(cli: Command) -> N
     assert outcome.code == 1
     assert "Traceback" not in outcome.err
     assert (
-        "Error: The teacher is to answer for 24 images, each of them once, but the query budget leaves 23. Raise "
-        "--budget, or let the student learn on fewer images: with its option fraction=0.5, for example, on half of "
-        "them."
+        "Error: The teacher is to answer for 24 images, each of them once, but the query budget leaves 23. Start "
+        "another run with a larger --budget, or with fewer images by the student's option `fraction`; the teacher "
+        "comes from the cache."
     ) in outcome.err
+    # A run that goes on keeps its budget.
+    assert "--resume" not in outcome.err
     for spec, allowed in (("kd:epochs=3", "24"), ("kd:epochs=3,fraction=0.5", "12")):
         asked = ("--student", spec, "--budget", allowed, "--out", f"enough-{allowed}")
         assert cli("run", *TINY, *asked).code == 0

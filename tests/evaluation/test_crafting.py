@@ -79,6 +79,21 @@ def test_an_attack_gets_what_it_declares_and_labels_but_no_more() -> None:
         attack_batch(Does(lambda s, x, y, t: next(s.module().parameters())), Brightness(), X, Y, THREAT)
 
 
+def test_who_asks_a_guarded_model_compares_numbers_where_it_rules_classes_out() -> None:
+    seen: list[Tensor] = []
+
+    def ruled_out(logits: Tensor, *_: object) -> Tensor:
+        return torch.where(logits == logits.amax(dim=1, keepdim=True), logits, -torch.inf)
+
+    def look(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
+        seen.append(source.logits(x))
+        return x
+
+    attack_batch(Does(look), Brightness(), X, Y, THREAT, release=ruled_out)
+    assert seen[0].isfinite().all()
+    assert float(seen[0].min()) < -1000
+
+
 def test_an_attack_finds_gradients_on_although_the_caller_turned_them_off() -> None:
     with torch.no_grad():
         attack_batch(Does(backward), Brightness(), X, Y, THREAT)

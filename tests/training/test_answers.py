@@ -83,6 +83,22 @@ def test_a_teacher_that_answers_differently_every_time_is_asked_every_time() -> 
     assert oracle.queries.images == 4
 
 
+def test_what_a_teacher_answered_that_never_repeats_itself_outlasts_a_stop() -> None:
+    noise = torch.Generator().manual_seed(1)
+
+    def release(logits: Tensor, *_: object) -> Tensor:
+        return 9 * torch.randn(logits.shape, generator=noise)
+
+    images = toy_images(60, 7)
+    oracle = ModelOracle(trained_network(), LOGIT, release=release, repeatable=False)
+    before = Answers(oracle, images, Compute())
+    top = before.top()
+    after = Answers(oracle, images, Compute())
+    after.load_state_dict(before.state_dict())
+    assert torch.equal(after.top(), top)
+    assert oracle.queries.images == 60
+
+
 def test_logits_and_labels_of_one_batch_are_one_query() -> None:
     images, oracle = toy_images(30, 7), oracle_of()
     answers = Answers(oracle, images, Compute())
@@ -127,8 +143,9 @@ def test_a_budget_below_the_number_of_images_is_refused_before_the_first_is_aske
     with pytest.raises(BudgetExceeded) as refused:
         answers.logits(batch_of(images, 0))
     assert str(refused.value) == (
-        "The teacher is to answer for 30 images, each of them once, but the query budget leaves 29. Raise --budget, or "
-        "let the student learn on fewer images: with its option fraction=0.5, for example, on half of them."
+        "The teacher is to answer for 30 images, each of them once, but the query budget leaves 29. Start another run "
+        "with a larger --budget, or with fewer images by the student's option `fraction`; the teacher comes from the "
+        "cache."
     )
     assert oracle.queries.images == 0
     enough = oracle_of(budget=30)

@@ -32,7 +32,7 @@ from rcframe.data.digits import Digits
 from rcframe.data.prepare import prepare
 from rcframe.networks.weights import read_architecture, read_weights
 from rcframe.storage.state_file import digest_state
-from rcframe.testing.toys import CLASSES, SHAPE, fingerprint, some_images, toy_run
+from rcframe.testing.toys import CLASSES, SHAPE, fingerprint, some_images, toy_dataset, toy_run
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor
 
@@ -110,6 +110,25 @@ class OfReplaced(EnsembleTeacher):
 def test_a_member_is_what_its_training_leaves() -> None:
     network, stages = train(OfReplaced(members=2), toy_run("teacher"))
     assert [fingerprint(member) for member in network.members] == [fingerprint(stage.target) for stage in stages]
+
+
+def test_each_member_is_judged_alone_by_the_validation_images() -> None:
+    run = toy_run("teacher", dataset=toy_dataset(validation=30))
+    inner = "plain:epochs=6,patience=6,batch_size=16,lr=0.005"
+    network, stages = train(EnsembleTeacher(teacher=inner, members=2), run)
+    judged = run.data.validation
+    assert judged is not None
+    batch = judged.first(30)
+    for member, stage in zip(network.members, stages, strict=True):
+        right = (member(batch.images).argmax(dim=1) == batch.labels).float().mean()
+        assert max(epoch["validation"] for epoch in stage.history) == pytest.approx(float(right))
+
+
+def test_members_may_be_pupils() -> None:
+    inner = f"distilled:teacher=({QUICK}),student=(plain:epochs=1,batch_size=16)"
+    network, stages = train(EnsembleTeacher(teacher=inner, members=2), toy_run("teacher"))
+    assert len(stages) == 4
+    assert [stage.target for stage in stages[1::2]] == list(network.members)
 
 
 def test_members_take_models_in_turn() -> None:

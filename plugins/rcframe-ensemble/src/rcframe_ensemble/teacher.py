@@ -93,8 +93,8 @@ class EnsembleTeacher(Teacher):
         for number, each in enumerate(self._runs(run)):
             trained = network.members[number]
             for stage in self.inner.plan(trained, each):
-                trained = stage.target if stage.result is None else stage.result
-                stage.result = network
+                trained = stage.outcome
+                stage.whole = network
                 yield stage
             network.members[number] = trained
 
