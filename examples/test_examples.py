@@ -24,8 +24,8 @@ def test_a_third_partys_plugin_is_installed_and_used_by_name(fresh_user: Shell, 
     (tmp_path / "acme-robustness").symlink_to(HERE / "acme-robustness")
     fresh_user(install.replace("pip install", "pip install --no-deps --no-build-isolation"), tmp_path)
     assert "passed" in fresh_user(check, tmp_path)
-    table = fresh_user(use.replace("label-smoothing", "label-smoothing:epochs=2"), tmp_path)
-    assert "student: label-smoothing" in table
+    table = fresh_user(use.replace("smooth-labels", "smooth-labels:epochs=2"), tmp_path)
+    assert "student: smooth-labels" in table
     assert "blur:width=3 (linf" in table
 
 

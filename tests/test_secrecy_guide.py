@@ -9,15 +9,18 @@ import pytest
 
 from rcframe.evaluation.calibration import BINS, RESAMPLES
 from rcframe.evaluation.softness import PEAK
+from rcframe.experiments.matrix_file import read_matrix_file
+from rcframe.experiments.plan import make_plan
 from rcframe.findings.figures import figures, parse_about
-from rcframe.session.outputs import TEMPERATURE
+from rcframe.session.outputs import TEMPERATURE, temperature_of
 from tests.findings.folders_made import Made
 from tests.findings.outputs_made import answered, logits
 from tests.test_readme import FEW, Shell
 
 #: Figures that are explained elsewhere.
 ELSEWHERE = ("clean", "parameters", "nonzero", "bytes")
-GUIDE = (Path(__file__).parents[1] / "docs" / "secrecy.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+GUIDE = (ROOT / "docs" / "secrecy.md").read_text(encoding="utf-8")
 
 
 def commands(marker: str) -> list[str]:
@@ -42,6 +45,33 @@ def test_the_commands_show_agreement_and_calibration(command: str, user: Shell, 
     shown = user(fewer(command), tmp_path, **FEW)
     assert "agrees with teacher" in shown
     assert "calibration error" in shown
+
+
+def test_the_example_tries_every_way_of_learning_against_every_way_of_answering() -> None:
+    plan = make_plan(read_matrix_file(ROOT / "examples" / "secrecy.toml"))
+    assert not [run.refusal for run in plan.runs if run.refusal]
+    assert {run.config.seed for run in plan.runs} == {0, 1, 2}
+    temperatures = {temperature_of(run.parts) for run in plan.runs}
+    assert len(temperatures) == 1
+    assert sum(run.name.endswith("labels alone") for run in plan.runs) == 9
+
+
+@pytest.mark.slow
+def test_the_example_is_carried_out_and_reported(user: Shell, tmp_path: Path) -> None:
+    matrix, report = commands("release")
+    example = (ROOT / "examples" / "secrecy.toml").read_text(encoding="utf-8")
+    (tmp_path / "examples").mkdir()
+    shorter = re.sub(r"epochs=\d+", "epochs=1", example).replace("seeds = 3", "seeds = 1")
+    (tmp_path / "examples" / "secrecy.toml").write_text(shorter, encoding="utf-8")
+    user(matrix, tmp_path)
+    assert "nasty and stingy" in user(report, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_student_copies_from_classes_alone(user: Shell, tmp_path: Path) -> None:
+    (command,) = commands("classes")
+    shown = user(command.replace("epochs=20", "epochs=2"), tmp_path, **FEW)
+    assert "asked the teacher about 3,000 images (hard access)" in " ".join(shown.split())
 
 
 @pytest.mark.slow

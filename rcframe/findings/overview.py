@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rcframe.findings.figures import CERTIFIED, OF_OUTPUTS, ROLES, SIZES, estimate_of, figures
@@ -82,11 +83,12 @@ def percent(estimate: Estimate | None) -> str:
     return f"{100 * estimate.mean:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def amount(estimate: Estimate | None, unit: float = 1.0) -> str:
-    """Write a figure that is no accuracy, such as `1.35 [1.28, 1.42]`; none of these is below 0."""
+def amount(estimate: Estimate | None, unit: float = 1.0, most: float = math.inf) -> str:
+    """Write a figure that is no accuracy, such as `1.35 [1.28, 1.42]`; it lies between 0 and `most`."""
     if estimate is None:
         return NOTHING
-    return f"{estimate.mean / unit:.2f} [{max(0.0, estimate.low) / unit:.2f}, {estimate.high / unit:.2f}]"
+    low, high = max(0.0, estimate.low), min(most, estimate.high)
+    return f"{estimate.mean / unit:.2f} [{low / unit:.2f}, {high / unit:.2f}]"
 
 
 def _sizes() -> list[About]:

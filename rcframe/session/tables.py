@@ -228,7 +228,8 @@ def _radius(radii: Radii) -> str:
 def _notes(report: Report) -> Iterator[str]:
     yield f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."
     yield from _about_calibration(report)
-    yield f"The student asked the teacher about {report.queries.images:,} images ({report.access} access)."
+    asked = f"about {report.queries.images:,} images ({report.access} access)" if report.queries.images else "nothing"
+    yield f"The student asked the teacher {asked}."
     for spec, measured in _robust(report):
         seed = [f"seed {measured.protocol.seed}"] if measured.protocol else []
         yield _settings(spec, measured, seed)

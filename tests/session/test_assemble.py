@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[dict[str, object], str, str, str]] = {
     "student without taps": (
         {"student": "skeptical", "student_model": "mlp:hidden=4"},
         "student_model",
-        r"^Student `skeptical` cannot train this student network: it has 1 taps and two are needed",
+        r"^Student `skeptical` cannot train this student network: of the two taps that are needed it has 1",
         "--student-model convnet",
     ),
     "network without anything to spike": (

@@ -135,5 +135,5 @@ def test_the_size_counts_the_heads() -> None:
 
 
 def test_a_network_without_places_for_heads_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"`headed` cannot put heads on `mlp:hidden=4`: it has 1 taps and two are"):
+    with pytest.raises(RequestError, match=r"on `mlp:hidden=4`: of the two taps that are needed it has 1"):
         built(model="mlp:hidden=4")

@@ -104,7 +104,7 @@ def test_what_remains_is_the_student_alone_and_no_teacher_was_asked() -> None:
 
 def test_a_network_that_names_no_taps_needs_layers_and_no_features() -> None:
     bare = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, CLASSES))
-    assert "it has 0 taps and two are needed" in (OwnTeacher().unsupported(bare) or "")
+    assert "of the two taps that are needed it has 0" in (OwnTeacher().unsupported(bare) or "")
     assert "set the option `features` to 0" in (OwnTeacher(taps=("1",)).unsupported(bare) or "")
     strategy = OwnTeacher(taps=("1",), features=0, epochs=1)
     assert strategy.unsupported(bare) is None

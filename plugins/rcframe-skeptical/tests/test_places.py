@@ -65,7 +65,7 @@ def test_a_layer_or_depth_that_is_not_there_is_refused_with_those_that_are(optio
 
 
 def test_a_network_that_names_too_few_taps_needs_a_layer_to_be_named() -> None:
-    assert "it has 1 taps and two are needed" in (PlaceOptions().lacking(Named("a")) or "")
+    assert "of the two taps that are needed it has 1" in (PlaceOptions().lacking(Named("a")) or "")
     assert PlaceOptions(tap="b").lacking(Named()) is None
     assert PlaceOptions(tap="output").lacking(Named()) is None
 

@@ -293,7 +293,7 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(strategy: Skepti
 
 def test_a_student_without_taps_is_refused_unless_layers_are_named() -> None:
     bare = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(72, CLASSES))
-    assert "it has 0 taps and two are needed" in (Skeptical().unsupported(bare) or "")
+    assert "of the two taps that are needed it has 0" in (Skeptical().unsupported(bare) or "")
     assert Skeptical(tap="1", deeper=()).unsupported(bare) is None
     run = toy_run("student")
     oracle = ModelOracle(trained_network(epochs=1), Access.LOGIT)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Iterator, Sequence
 
 import attrs
 
@@ -116,8 +117,13 @@ def _softness(found: Sequence[Network]) -> Table:
 def _softness_row(name: str, softness: Sequence[Softness | None]) -> Iterator[tuple[str, ...]]:
     known = [one for one in softness if one]
     if len(known) == len(softness):
-        parts: list[Callable[[Softness], Amount]] = [lambda s: s.entropy, lambda s: s.peaks, lambda s: s.margin]
-        yield (name, number(known[0].temperature), *(_mean([part(one) for one in known]) for part in parts))
+        yield (
+            name,
+            number(known[0].temperature),
+            _mean([one.entropy for one in known]),
+            _mean([one.peaks for one in known]),
+            _mean([one.margin for one in known], most=1),
+        )
 
 
 def _calibration(found: Sequence[Network]) -> Table:
@@ -133,19 +139,19 @@ def _calibration(found: Sequence[Network]) -> Table:
 
 def _calibration_cells(known: Sequence[Calibration]) -> Iterator[str]:
     yield f"{min(one.error.n for one in known):,}"
-    yield _mean([one.error for one in known], 0.01)
+    yield _mean([one.error for one in known], 0.01, most=1)
     yield f"{100 * sum(one.by_chance for one in known) / len(known):.2f}"
-    yield _mean([one.confidence for one in known], 0.01)
-    yield _mean([one.brier for one in known])
+    yield _mean([one.confidence for one in known], 0.01, most=1)
+    yield _mean([one.brier for one in known], most=2)
 
 
 def _fraction(accuracies: Sequence[Accuracy]) -> str:
     return percent(estimate([one.value for one in accuracies], min(one.n for one in accuracies)))
 
 
-def _mean(amounts: Sequence[Amount | None], unit: float = 1.0) -> str:
+def _mean(amounts: Sequence[Amount | None], unit: float = 1.0, most: float = math.inf) -> str:
     known = [one for one in amounts if one]
-    return amount(estimate_amounts(known), unit) if len(known) == len(amounts) else NOTHING
+    return amount(estimate_amounts(known), unit, most) if len(known) == len(amounts) else NOTHING
 
 
 # -- drawings -------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ def rcframe_components() -> list[Spec]:
         ),
         Spec(
             kind="student",
-            name="label-smoothing",
-            target="acme_robustness.smoothing:LabelSmoothing",
+            name="smooth-labels",
+            target="acme_robustness.smoothing:SmoothLabels",
             summary="Learns from smoothed labels without a teacher.",
         ),
     ]

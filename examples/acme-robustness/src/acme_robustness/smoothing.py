@@ -24,7 +24,7 @@ from rcframe import (
 
 
 @component
-class LabelSmoothing(Training, StudentStrategy):
+class SmoothLabels(Training, StudentStrategy):
     """Learns from labels of which a share is spread over all classes (Szegedy et al., 2016)."""
 
     smoothing: float = option(default=0.1, help="Share of each label that is spread.", check=between(0, 1))

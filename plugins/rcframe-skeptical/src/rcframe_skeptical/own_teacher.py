@@ -60,8 +60,8 @@ class OwnTeacher(Training, StudentStrategy):
         """Auxiliary classifiers need layers to sit on, and features a last tap to be compared with."""
         if not self._layers(module):
             return (
-                f"it has {len(taps_of(module))} taps and two are needed; name layers with the option `taps`, or list "
-                f"them in an attribute `taps`"
+                f"of the two taps that are needed it has {len(taps_of(module))}; name layers with the option `taps`, "
+                f"or list them in an attribute `taps`"
             )
         if self.features and not taps_of(module):
             return "it names no last tap that features could be compared with; set the option `features` to 0"

@@ -47,7 +47,7 @@ class PlaceOptions:
         taps = taps_of(network)
         if self.tap == "auto" and len(taps) < 2:
             return (
-                f"it has {len(taps)} taps and two are needed; name layers with the options `tap` and "
+                f"of the two taps that are needed it has {len(taps)}; name layers with the options `tap` and "
                 f"`deeper`, or list them in an attribute `taps`"
             )
         self.places(network)
