@@ -63,8 +63,9 @@ def test_the_example_is_carried_out_and_reported(user: Shell, tmp_path: Path) ->
     (tmp_path / "examples").mkdir()
     shorter = re.sub(r"epochs=\d+", "epochs=1", example).replace("seeds = 3", "seeds = 1")
     (tmp_path / "examples" / "secrecy.toml").write_text(shorter, encoding="utf-8")
-    user(matrix, tmp_path)
-    assert "nasty and stingy" in user(report, tmp_path)
+    assert "nasty and stingy" in user(matrix, tmp_path)
+    user(report, tmp_path)
+    assert "nasty and stingy" in (tmp_path / "copied" / "report" / "report.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -27,13 +27,13 @@ class Outputs:
 def outputs_as_json(outputs: Outputs) -> dict[str, object]:
     """Return the JSON object; what was not measured is left out."""
     written: dict[str, object] = {}
-    for name, part in (
-        ("calibration", outputs.calibration),
-        ("softness", outputs.softness),
-        ("released", outputs.released),
-    ):
+    for name, part in (("softness", outputs.softness), ("released", outputs.released)):
         if part is not None:
             written[name] = attrs.asdict(part)
+    if outputs.calibration is not None:
+        # A list, as it is read again.
+        bins = list(map(attrs.asdict, outputs.calibration.bins))
+        written["calibration"] = {**attrs.asdict(outputs.calibration), "bins": bins}
     if outputs.likeness is not None:
         written["likeness"] = _likeness_as_json(outputs.likeness)
     return written

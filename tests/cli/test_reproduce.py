@@ -68,7 +68,7 @@ def test_without_a_cache_nothing_is_shared(cli: Command, install: Install, own_c
 
 
 def test_a_dry_run_writes_nothing_at_either_scale(cli: Command) -> None:
-    for scale, runs in (("small", 9), ("full", 36)):
+    for scale, runs in (("small", 9), ("full", 48)):
         outcome = cli("reproduce", "nasty/cifar10", "--scale", scale, "--dry-run")
         assert (outcome.code, outcome.err) == (0, "")
         assert f"{runs} runs.\n" in outcome.out

@@ -48,7 +48,10 @@ def same(a: Tensor, b: Tensor) -> bool:
 # --- the loss --------------------------------------------------------------------------------------------------------
 
 
-@given(st.floats(0, 1), st.floats(0, 1), st.floats(1, 20), st.tuples(*[st.floats(0, 3)] * 3), st.integers(0, 2))
+GAMMAS = st.tuples(*[st.floats(0, 3)] * 3).filter(any)
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(1, 20), GAMMAS, st.integers(1, 2))
 @settings(max_examples=40, deadline=None)
 def test_the_loss_is_the_papers(
     alpha: float, beta: float, tau: float, gammas: tuple[float, float, float], deeper: int
@@ -59,6 +62,11 @@ def test_the_loss_is_the_papers(
     expected = gammas[0] * l_t + gammas[1] * l_sd + gammas[2] * ce(o.final)
     strategy = Skeptical(alpha=alpha, beta=beta, temperature=tau, gammas=gammas)
     assert same(strategy.loss(o, teacher, Y), expected)
+
+
+def test_a_loss_of_nothing_is_refused() -> None:
+    with pytest.raises(RequestError, match="All weights of a loss are 0"):
+        Skeptical(gammas=(0.0, 0.0, 0.0)).loss(outputs(), draw(0), Y)
 
 
 def test_without_soft_targets_the_loss_is_the_sum_of_cross_entropies() -> None:
