@@ -117,7 +117,10 @@ def test_the_next_phase_goes_on_without_the_heads() -> None:
     ("asked", "words"),
     [
         ({"certifier": "convex"}, r"Certifier `convex` cannot certify the student: .*Nearest that would run: "),
-        ({"model": "mlp:hidden=4"}, r"Student `skeptical-e` cannot train this student network: it has 1 taps"),
+        (
+            {"model": "mlp:hidden=4"},
+            r"Student `skeptical-e` cannot train this student network: of the two taps that are needed it has 1",
+        ),
     ],
 )
 def test_what_the_ensemble_cannot_is_refused_before_training(asked: dict[str, Any], words: str) -> None:
