@@ -43,6 +43,24 @@ class Threat:
         step = (x_adv - x).flatten(1)
         return step.abs().amax(dim=1) if self.norm == "linf" else step.norm(dim=1)
 
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Return the unit steps (B, C, H, W) along which a linear function rises most; 0 where the gradient is 0.
+
+        Added in API 1.4.
+        """
+        if self.norm == "linf":
+            return gradient.sign()
+        length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(1e-12)
+        return gradient / length.view(-1, *[1] * (gradient.dim() - 1))
+
+    def random_point(self, x: Tensor) -> Tensor:
+        """Return points (B, C, H, W) drawn uniformly from the balls around `x`, pixel range aside. Added in API 1.4."""
+        if self.norm == "linf":
+            return x + torch.empty_like(x).uniform_(-self.eps, self.eps)
+        direction = self.steepest(torch.randn_like(x))
+        radius = torch.rand(len(x), device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
+        return x + self.eps * radius.view(-1, *[1] * (x.dim() - 1)) * direction
+
 
 def make_threat(eps: float | str | None, norm: str) -> Threat:
     """Build a threat from user input, refusing what makes no sense."""

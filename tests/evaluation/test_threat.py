@@ -149,3 +149,28 @@ def test_a_senseless_threat_is_refused_with_its_reason(eps: float | str | None, 
 
 def test_an_l2_radius_may_exceed_one() -> None:
     assert make_threat(3, "l2").eps == 3
+
+
+def test_the_steepest_step_is_the_one_computed_by_hand() -> None:
+    gradient = torch.tensor([3.0, 0.0, -4.0, 0.0]).view(1, 1, 2, 2)
+    assert Threat(1, "linf").steepest(gradient).flatten().tolist() == [1, 0, -1, 0]
+    assert torch.allclose(Threat(1, "l2").steepest(gradient).flatten(), torch.tensor([0.6, 0, -0.8, 0]))
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_without_a_gradient_there_is_no_step(norm: Norm) -> None:
+    assert not Threat(1, norm).steepest(torch.zeros(2, 1, 2, 2)).any()
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_random_points_fill_the_ball_evenly(norm: Norm) -> None:
+    torch.manual_seed(0)
+    x = torch.rand(4000, 1, 1, 3, dtype=torch.float64)
+    threat = Threat(0.2, norm)
+    offsets = (threat.random_point(x) - x).flatten(1)
+    # The fraction of the ball's volume that is nearer to the centre than a point is uniform.
+    inside = (threat.distance(x + offsets.view_as(x), x) / 0.2) ** 3
+    expected = torch.linspace(0, 1, 4000, dtype=torch.float64)
+    assert float((inside.sort().values - expected).abs().max()) < 0.03
+    assert float(offsets.mean(0).abs().max()) < 0.01
+    assert float((offsets > 0).double().mean()) == pytest.approx(0.5, abs=0.03)

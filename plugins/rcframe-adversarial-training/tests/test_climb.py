@@ -12,8 +12,6 @@ from rcframe_adversarial_training.climb import (
     confusion_with,
     divergence_from,
     others,
-    random_point,
-    steepest,
 )
 from torch import Tensor, nn
 
@@ -72,23 +70,6 @@ def test_divergence_is_that_from_the_answers_which_stand_still() -> None:
 
 
 # -- the steps
-
-
-def test_the_steepest_step_has_length_one_in_the_norm() -> None:
-    gradient = torch.tensor([[[[3.0, -4.0]]], [[[0.0, 0.0]]]])
-    assert steepest(gradient, LINF).flatten(1).tolist() == [[1, -1], [0, 0]]
-    assert steepest(gradient, L2).flatten(1).tolist() == [pytest.approx([0.6, -0.8]), [0, 0]]
-
-
-@pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)
-def test_random_points_fill_the_ball_and_stay_inside(threat: Threat) -> None:
-    torch.manual_seed(0)
-    x = torch.zeros(500, 1, 1, 2)
-    distance = threat.distance(random_point(x, threat), x) / threat.eps
-    assert float(distance.max()) <= 1 + 1e-6
-    # In two dimensions, a uniform point is within r of the middle with probability r^2, in both norms.
-    for r in (0.3, 0.5, 0.8):
-        assert float((distance <= r).float().mean()) == pytest.approx(r**2, abs=0.07)
 
 
 @pytest.mark.parametrize("threat", [LINF, L2], ids=lambda threat: threat.norm)

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
 from rcframe_attacks.bim import BIM
 from rcframe_attacks.fgsm import FGSM
-from rcframe_attacks.geometry import random_point
 from rcframe_attacks.mim import MIM
 from rcframe_attacks.objective import Loss, confusion
 from rcframe_attacks.pgd import PGD
@@ -262,7 +261,7 @@ def test_without_random_start_nothing_is_drawn(network: nn.Module, images: Label
 def test_a_random_start_is_moved_into_the_pixel_range_before_the_first_step() -> None:
     net, x, y, _ = linear_case()
     with seeded(0):
-        start = random_point(x.round(), Threat(0.3, "linf")).clamp(0, 1)
+        start = Threat(0.3, "linf").random_point(x.round()).clamp(0, 1)
     with seeded(0):
         found = PGD(steps=1, step_size=1e-9)(net, x.round(), y, eps=0.3)
     assert torch.allclose(found, start, atol=1e-8)

@@ -47,12 +47,12 @@ class Climb(Attack):
 
     def _climb(self, objective: Objective, source: Oracle, x: Tensor, threat: Threat) -> Tensor:
         step = threat.eps / 4 if self.step_size is None else self.step_size
-        begun = random_point(x, threat) if self.start == "uniform" else x + NOISE * torch.randn_like(x)
+        begun = threat.random_point(x) if self.start == "uniform" else x + NOISE * torch.randn_like(x)
         moved = threat.project(begun, x)
         for _ in range(self.steps):
             moved = moved.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(objective(source.logits(moved)), moved)
-            moved = threat.project(moved.detach() + step * steepest(gradient, threat), x)
+            moved = threat.project(moved.detach() + step * threat.steepest(gradient), x)
         return moved
 
 
@@ -83,20 +83,3 @@ def divergence_from(answers: Tensor) -> Objective:
         return (log_p.exp() * (log_p - logits.log_softmax(dim=1))).sum()
 
     return objective
-
-
-def steepest(gradient: Tensor, threat: Threat) -> Tensor:
-    """Return the unit step (B, C, H, W) along which a linear function rises most, in the threat's norm."""
-    if threat.norm == "linf":
-        return gradient.sign()
-    length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(1e-12)
-    return gradient / length.view(-1, *[1] * (gradient.dim() - 1))
-
-
-def random_point(x: Tensor, threat: Threat) -> Tensor:
-    """Return points (B, C, H, W) drawn uniformly from the balls around `x`, pixel range aside."""
-    if threat.norm == "linf":
-        return x + torch.empty_like(x).uniform_(-threat.eps, threat.eps)
-    direction = steepest(torch.randn_like(x), threat)
-    radius = torch.rand(len(x), device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
-    return x + threat.eps * radius.view(-1, *[1] * (x.dim() - 1)) * direction

@@ -5,7 +5,6 @@ from __future__ import annotations
 from torch import Tensor
 
 from rcframe import Access, Attack, Oracle, Threat, component
-from rcframe_attacks.geometry import steepest
 from rcframe_attacks.objective import ascent_direction
 
 
@@ -43,4 +42,4 @@ class FGM(Attack):
 
 
 def _one_step(source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
-    return x + threat.eps * steepest(ascent_direction(source, x, y), threat)
+    return x + threat.eps * threat.steepest(ascent_direction(source, x, y))

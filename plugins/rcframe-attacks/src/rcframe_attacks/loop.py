@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from rcframe import Oracle, Threat
-from rcframe_attacks.geometry import Region, per_image, steepest
+from rcframe_attacks.geometry import Region, per_image
 from rcframe_attacks.objective import Objective, look_in_pieces, misclassified
 
 #: On an accelerator, broken images leave the batch at every so many steps: asking which they are makes the host wait
@@ -114,7 +114,7 @@ class Ascent:
         """Equation: `x_{t+1} = project(x_t + step direction(g))`; g is the gradient, or with momentum its sum."""
         if front.velocity is not None and self.momentum is not None:
             front.velocity = gradient = accumulated(front.velocity, gradient, self.momentum)
-        return front.region.project(steepest(gradient, self.threat).mul_(self.step).add_(front.points))
+        return front.region.project(self.threat.steepest(gradient).mul_(self.step).add_(front.points))
 
 
 def accumulated(velocity: Tensor, gradient: Tensor, momentum: float) -> Tensor:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from rcframe import Access, Attack, Oracle, Threat, component, more_than, option
-from rcframe_attacks.pgd import random_point
 
 
 @component
@@ -24,7 +23,7 @@ class Uniform(Attack):
     def craft(self, source: Oracle, x: Tensor, y: Tensor, threat: Threat) -> Tensor:
         """Draw once and ask nothing."""
         if not self.corners:
-            return random_point(x, threat)
+            return threat.random_point(x)
         if threat.norm == "linf":
             return x + threat.eps * torch.randint(0, 2, x.shape, device=x.device).mul(2).sub(1).to(x.dtype)
         return x + threat.eps * _unit(torch.randn_like(x))

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from rcframe import Oracle, Threat, at_least, changed, component, option
 from rcframe_attacks.aims import Target, aims
-from rcframe_attacks.geometry import random_point as random_point
 from rcframe_attacks.iterated import Iterated
 from rcframe_attacks.objective import Loss, objective
 from rcframe_attacks.worst import WorstCase
@@ -62,7 +61,7 @@ class PGD(Iterated):
         return self.restarts if self.random_start or self.target == "random" else 1
 
     def _start(self, x: Tensor, threat: Threat) -> Tensor:
-        return threat.project(random_point(x, threat), x) if self.random_start else x
+        return threat.project(threat.random_point(x), x) if self.random_start else x
 
     def stronger(self) -> PGD:
         """Return this attack with twice the steps and, where tries differ, twice the restarts."""

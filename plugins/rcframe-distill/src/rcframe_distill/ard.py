@@ -21,6 +21,7 @@ from rcframe import (
     kl_divergence,
     more_than,
     option,
+    weighted_sum,
 )
 from rcframe_distill.crafting import Crafting
 from rcframe_distill.schedules import ROBUST, Presets
@@ -68,9 +69,7 @@ def ard_loss(
     `clean` and `attacked` are the student's logits (B, classes) for x and x', `y` is (B,); mean over the batch. A term
     of weight 0 is left out.
     """
-    loss = attacked.new_zeros(())
-    if alpha > 0:
-        loss = loss + alpha * temperature**2 * kl_divergence(teacher_logits, attacked, temperature)
-    if alpha < 1:
-        loss = loss + (1 - alpha) * F.cross_entropy(clean, y)
-    return loss
+    return weighted_sum(
+        (alpha * temperature**2, lambda: kl_divergence(teacher_logits, attacked, temperature)),
+        (1 - alpha, lambda: F.cross_entropy(clean, y)),
+    )

@@ -41,16 +41,13 @@ class Ascent(Attack):
         for _ in range(self.steps):
             moved = moved.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(objective(source.logits(moved)), moved)
-            moved = threat.project(moved.detach() + length * steepest(gradient, threat), x)
+            moved = threat.project(moved.detach() + length * threat.steepest(gradient), x)
         return moved
 
     def _begun(self, x: Tensor, threat: Threat) -> Tensor:
         if self.start == "gaussian":
             return x + _NOISE * torch.randn_like(x)
-        if threat.norm == "linf":
-            return x + torch.empty_like(x).uniform_(-threat.eps, threat.eps)
-        radius = torch.rand(len(x), device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
-        return x + threat.eps * radius.view(-1, 1, 1, 1) * steepest(torch.randn_like(x), threat)
+        return threat.random_point(x)
 
 
 def away_from_labels(y: Tensor) -> Objective:
@@ -78,11 +75,3 @@ def away_from_answers(answers: Tensor) -> Objective:
         return -(q * logits.log_softmax(dim=1)).sum()
 
     return objective
-
-
-def steepest(gradient: Tensor, threat: Threat) -> Tensor:
-    """Return the unit step (B, C, H, W) along which a linear function rises most, in the threat's norm."""
-    if threat.norm == "linf":
-        return gradient.sign()
-    length: Tensor = torch.linalg.vector_norm(gradient.flatten(1), dim=1).clamp_min(1e-12)
-    return gradient / length.view(-1, 1, 1, 1)

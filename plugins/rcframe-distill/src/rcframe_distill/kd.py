@@ -22,6 +22,7 @@ from rcframe import (
     kl_divergence,
     more_than,
     option,
+    weighted_sum,
 )
 from rcframe_distill.schedules import CIFAR10, CIFAR100, SMALL, Presets
 
@@ -67,9 +68,7 @@ def distillation_loss(
     Logits are (B, classes), `y` (B,). The factor T^2 keeps the soft gradients' size independent of T. A term of weight
     0 is left out, so that it can neither read labels nor spread infinities.
     """
-    loss = student_logits.new_zeros(())
-    if alpha < 1:
-        loss = loss + (1 - alpha) * F.cross_entropy(student_logits, y)
-    if alpha > 0:
-        loss = loss + alpha * temperature**2 * kl_divergence(teacher_logits, student_logits, temperature)
-    return loss
+    return weighted_sum(
+        (1 - alpha, lambda: F.cross_entropy(student_logits, y)),
+        (alpha * temperature**2, lambda: kl_divergence(teacher_logits, student_logits, temperature)),
+    )
