@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+from collections.abc import Generator
 from pathlib import Path
 
 import attrs
@@ -26,6 +27,25 @@ os.environ["RCFRAME_CACHE"] = _CACHE.name
 
 #: Tests of a package that is not installed here; its example runs them where it is.
 collect_ignore = ["examples/acme-robustness"]
+
+
+def _start_anew() -> None:
+    """Let random numbers of torch start anew, if anything has imported it."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Give networks that a file of tests makes when it is read the same weights in whatever selection it is run."""
+    _start_anew()
+    return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Give every test the same random numbers, alone and among others."""
+    _start_anew()
 
 
 @attrs.frozen

@@ -29,12 +29,19 @@ def test_the_last_layer_is_the_one_whose_output_is_the_answer() -> None:
     assert last_layer(plain, X) is plain[1]
 
 
+def linear() -> nn.Linear:
+    """Return a layer that gives some negative outputs, which a relu after it changes."""
+    layer = nn.Linear(16, 3)
+    nn.init.constant_(layer.bias, -9.0)
+    return layer
+
+
 @pytest.mark.parametrize(
     "network",
     [
-        nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), linear(), nn.ReLU()),
         nn.Sequential(nn.Conv2d(1, 3, 4), nn.Flatten()),
-        nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.Softplus()),
+        nn.Sequential(nn.Flatten(), linear(), nn.Softplus()),
     ],
     ids=["a relu follows", "no linear layer", "a softplus follows"],
 )
