@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
 
 import attrs
+
+#: A training that calls what it is given at the end of every epoch.
+Training = Callable[[Callable[[], None]], object]
 
 
 @attrs.frozen
@@ -23,6 +28,14 @@ class Ratio:
         return statistics.median(a / b for a, b in zip(self.ours, self.theirs, strict=True))
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """Where the median of ratios lies in 95% of such measurements, by order statistics; nothing is assumed."""
+        ratios = sorted(a / b for a, b in zip(self.ours, self.theirs, strict=True))
+        halves = NormalDist(len(ratios) / 2, math.sqrt(len(ratios)) / 2)
+        rank = max(int(halves.inv_cdf(0.025)) - 1, 0)
+        return ratios[rank], ratios[-1 - rank]
+
+    @property
     def best(self) -> float:
         """The ratio of the fastest runs, which noise can only lengthen."""
         return min(self.ours) / min(self.theirs)
@@ -30,7 +43,8 @@ class Ratio:
     def row(self, bar: float) -> str:
         """A line for a Markdown table."""
         seconds = f"{statistics.median(self.ours):.3f} | {statistics.median(self.theirs):.3f}"
-        return f"| {self.what} | {seconds} | {self.median:.3f} | {self.best:.3f} | {bar:.2f} |"
+        low, high = self.interval
+        return f"| {self.what} | {seconds} | {self.median:.3f} [{low:.3f}, {high:.3f}] | {self.best:.3f} | {bar:.2f} |"
 
 
 HEADER = "| what | ours, s | by hand, s | median ratio | ratio of fastest | bar |\n|---|---|---|---|---|---|"
@@ -54,3 +68,25 @@ def compare(
             function()
             times.append(clock() - started)
     return Ratio(what, mine, hers)
+
+
+def in_turn(what: str, ours: Training, theirs: Iterator[object]) -> Ratio:
+    """Let two trainings go on in turn, an epoch each, so that a machine which is slow for a while is slow for both.
+
+    `theirs` yields at the end of every epoch. Seconds are those of the process; the first epoch of each, in which it
+    also sets up, does not count.
+    """
+    mine: list[float] = []
+    hers: list[float] = []
+    started = time.process_time()
+
+    def ended() -> None:
+        nonlocal started
+        now = time.process_time()
+        mine.append(now - started)
+        next(theirs)
+        started = time.process_time()
+        hers.append(started - now)
+
+    ours(ended)
+    return Ratio(what, mine[1:], hers[1:])

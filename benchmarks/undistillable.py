@@ -2,12 +2,14 @@
 
     python benchmarks/undistillable.py digits [--seeds 5] [--out FOLDER]
     python benchmarks/undistillable.py raw    [--seeds 5] [--out FOLDER]
+    python benchmarks/undistillable.py longer [--seeds 5] [--out FOLDER]
     python benchmarks/undistillable.py glyphs [--seeds 5] [--out FOLDER]
 
 `digits` is protocol D of the method's notes: scikit-learn's digits, 1347 to train on and 450 to test on, Adam with
 1e-3, batches of 64. Networks of the zoo take mean and deviation out of pixels first, which that protocol does not:
-`raw` has its networks as they are there. `glyphs` asks the same with 40 classes and a residual network that has its
-training images right. All runs in this process, one after the other; with --out, the same command goes on where it was
+`raw` has its networks as they are there, `longer` other ways of making the teacher nasty and students that train longer
+than that protocol says. `glyphs` asks the same with 40 classes and a residual network that has its training images
+right. All runs in this process, one after the other; with --out, the same command goes on where it was
 stopped.
 """
 
@@ -86,6 +88,25 @@ teacher = "nasty 0.004"
 student = "labels"
 """
 
+LONGER = """
+title = "digits, other teachers"
+seeds = 5
+[run]
+data = "digits"
+model = "digitnet"
+[vary.teacher]
+plain = "plain:epochs=30"
+"nasty, 120 epochs" = "nasty:omega=0.004,temperature=4,epochs=120,adversary_epochs=30"
+"nasty, warm start" = "nasty:omega=0.004,temperature=4,epochs=60,adversary_epochs=30,init_from=adversary"
+"nasty, omega 0.006" = "nasty:omega=0.006,temperature=4,epochs=60,adversary_epochs=30"
+[vary.student_model]
+cnn = "digitnet:channels=8,hidden="
+mlp = "mlp:hidden=32"
+[vary.student]
+kd = "kd:epochs=40,temperature=4,alpha=0.9"
+"kd, 80 epochs" = "kd:epochs=80,temperature=4,alpha=0.9"
+"""
+
 GLYPHS = """
 title = "glyphs"
 seeds = 5
@@ -139,7 +160,7 @@ def escape(skeptical: str, others: Sequence[str], least: float | None) -> Iterat
 
 #: Of blocknet, which no teacher helps.
 ALONE = ("plain, blocknet, labels", "plain, blocknet, heads alone")
-SCALES: Mapping[str, str] = {"digits": DIGITS, "raw": RAW, "glyphs": GLYPHS}
+SCALES: Mapping[str, str] = {"digits": DIGITS, "raw": RAW, "longer": LONGER, "glyphs": GLYPHS}
 #: The bars of the notes: what it costs the teacher, and what it costs the students.
 NASTY = (
     cost("nasty 0.004, cnn, kd", "plain, cnn, kd", -2),
@@ -153,6 +174,18 @@ QUESTIONS: Mapping[str, tuple[Question, ...]] = {
         *escape("nasty 0.01, blocknet, skeptical", ("nasty 0.01, blocknet, kd", *ALONE), 1.0),
     ),
     "raw": NASTY,
+    "longer": tuple(
+        question
+        for nasty in ("nasty, 120 epochs", "nasty, warm start", "nasty, omega 0.006")
+        for question in (
+            cost(f"{nasty}, cnn, kd", "plain, cnn, kd", -2),
+            *(
+                harm(f"plain, {network}, {student}", f"{nasty}, {network}, {student}", 3)
+                for network in ("cnn", "mlp")
+                for student in ("kd", "kd, 80 epochs")
+            ),
+        )
+    ),
     "glyphs": (
         cost("nasty, kd", "plain, kd", None),
         harm("plain, kd", "nasty, kd", None),
