@@ -153,6 +153,9 @@ from .training.answers import (
 from .training.attacked import (
     InnerAttack as InnerAttack,
 )
+from .training.climbing import (
+    Climb as Climb,
+)
 from .training.compute import (
     Compute as Compute,
 )
@@ -161,6 +164,9 @@ from .training.context import (
 )
 from .training.distillation import (
     Distillation as Distillation,
+)
+from .training.generations import (
+    generations as generations,
 )
 from .training.losses import (
     kl_divergence as kl_divergence,

@@ -113,6 +113,9 @@ class StudentStrategy(Component):
     access: ClassVar[Access] = Access.LOGITS
     #: The part of the training data the strategy reads; the rest is out of its reach.
     data: ClassVar[Data] = Data.LABELLED
+    #: Whether a class that the teacher rules out by a logit of -inf adds nothing to what is learned, so that nothing
+    #: keeps the student from believing in it. The report says so where it happens. Added in API 1.4.
+    ignores_ruled_out: ClassVar[bool] = False
 
     def mismatch(self, student: nn.Module, teacher: nn.Module) -> str | None:
         """Say why `student` cannot learn from `teacher`, such as a layer that one of them lacks, or None if it can.
@@ -315,6 +318,13 @@ class DataSource(Component):
     @abstractmethod
     def load(self, root: Path) -> Dataset:
         """Return the data set; files belong below `root`. Augmentation and validation are the kernel's work."""
+
+    def lacking(self, root: Path) -> str | None:
+        """Say which files `load` would not find below `root`, and what to do about it; None if it finds all.
+
+        Asked before many runs start, so that not each of them fails for the same reason. Added in API 1.4.
+        """
+        return None
 
 
 class Model(Component):

@@ -60,6 +60,11 @@ def parse_choice(text: str, kind: str) -> Choice:
     stands for `python:package.module:function`.
     """
     text = text.strip()
+    if not text:
+        raise RequestError(
+            f"The {kind} is an empty text: write its name, with options as in `name:option=value,option=value`. "
+            f"`rcframe plugins` lists every {kind}."
+        )
     if kind == "model" and _FUNCTION.match(text):
         return attrs.evolve(parse_choice("python:" + text, kind), text=text)
     head, colon, tail = text.partition(":")

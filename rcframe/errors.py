@@ -23,6 +23,14 @@ class RequestError(RcframeError):
     exit_code = 2
 
 
+class UnknownOption(RequestError):
+    """A component was given an option that it does not have."""
+
+    def __init__(self, text: str, option: str) -> None:
+        super().__init__(text)
+        self.option = option
+
+
 class RunFailed(RcframeError):
     """The request was fine but carrying it out failed."""
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar, cast, dataclass_transform
 
 import attrs
 
-from rcframe.errors import RequestError, listed, nearest
+from rcframe.errors import RequestError, UnknownOption, listed, nearest
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -72,6 +72,13 @@ class Check:
 
     holds: Callable[[Any], bool]
     words: str
+    #: What the number means, where a sentence that refuses one should say so.
+    meaning: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """What an error says that a value must be."""
+        return f"{self.words}: {self.meaning}" if self.meaning else self.words
 
 
 def at_least(low: float) -> Check:
@@ -87,6 +94,11 @@ def more_than(low: float) -> Check:
 def between(low: float, high: float) -> Check:
     """Allow values from `low` to `high`, both included."""
     return Check(lambda value: low <= value <= high, f"between {low:g} and {high:g}")
+
+
+def share(of: str) -> Check:
+    """Allow shares of something, such as `the images`: more than nothing of it and at most all."""
+    return Check(lambda value: 0 < value <= 1, "more than 0 and at most 1", f"a share of {of}, of which 1 is all")
 
 
 def option(*, default: T, help: str, check: Check | None = None, positional: bool = False, lookup: bool = False) -> T:
@@ -113,7 +125,7 @@ def _validate(instance: object, field: attrs.Attribute[Any], value: object) -> N
         if check is not None and item is not None and not check.holds(item):
             raise RequestError(
                 f"Option `{field.name}` of `{type(instance).__name__}` is {to_text(cast(Value, value))}, "
-                f"but it must be {check.words}."
+                f"but it must be {check.sentence}."
             )
 
 
@@ -272,7 +284,9 @@ def build(cls: type[C], given: Mapping[str, object], asked: str) -> C:
     for key, raw in given.items():
         chosen = _positional(known, asked) if key == "" else known.get(key)
         if chosen is None:
-            raise RequestError(f"`{asked}` has no option `{key}`.{nearest(key, known)} Its options: {listed(known)}.")
+            raise UnknownOption(
+                f"`{asked}` has no option `{key}`.{nearest(key, known)} Its options: {listed(known)}.", key
+            )
         if chosen.name in values:
             raise RequestError(f"`{asked}` was given option `{chosen.name}` twice; give it once.")
         try:
@@ -305,8 +319,10 @@ def _with_preset(cls: type, given: Mapping[str, object], asked: str) -> Mapping[
         return given
     presets, chosen = presets_of(cls), given[PRESET]
     if not isinstance(chosen, str) or chosen not in presets:
-        known = f"Its presets: {listed(presets)}" if presets else "It has none"
-        raise RequestError(f"`{asked}` has no preset `{chosen}`.{nearest(str(chosen), presets)} {known}.")
+        if not presets:
+            raise UnknownOption(f"`{asked}` has no preset `{chosen}`. It has none.", PRESET)
+        near = nearest(str(chosen), presets)
+        raise RequestError(f"`{asked}` has no preset `{chosen}`.{near} Its presets: {listed(presets)}.")
     return {**presets[chosen], **{key: value for key, value in given.items() if key != PRESET}}
 
 

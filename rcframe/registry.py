@@ -25,8 +25,9 @@ import pluggy
 import rcframe.hookspecs
 from rcframe.api import API, KINDS, Component
 from rcframe.choice import Choice, parse_choice
-from rcframe.errors import PluginError, RequestError, listed, nearest
+from rcframe.errors import PluginError, RequestError, UnknownOption, listed, nearest
 from rcframe.hookspecs import Spec
+from rcframe.nesting import belongs_inside
 from rcframe.options import build, values_of
 
 if TYPE_CHECKING:
@@ -187,7 +188,10 @@ class Registry:
         names = [item.spec.name for item in everything]
         place = f" in `{choice.distribution}`" if choice.distribution else ""
         text = f"No {kind} named `{choice.name}`{place}.{nearest(choice.name, names)} Installed: {listed(names)}."
-        if kind == "model" and "" in choice.options:
+        elsewhere = [other for other in KINDS if any(item.spec.name == choice.name for item in self.announced(other))]
+        if elsewhere:
+            text += f" `{choice.name}` is of another kind: {listed(elsewhere)}."
+        elif kind == "model" and "" in choice.options:
             text += f" A function of your own is named `python:{choice.name}:{choice.options['']}`."
         if broken := self.broken():
             count = "1 plugin" if len(broken) == 1 else f"{len(broken)} plugins"
@@ -228,7 +232,11 @@ class Registry:
         if kind not in KINDS:
             raise RequestError(f"No kind `{kind}`.{nearest(kind, KINDS)} Kinds: {listed(KINDS)}.")
         chosen = parse_choice(choice, kind) if isinstance(choice, str) else choice
-        return build(self.load(kind, chosen), chosen.options, chosen.name)
+        cls = self.load(kind, chosen)
+        try:
+            return build(cls, chosen.options, chosen.name)
+        except UnknownOption as error:
+            raise RequestError(f"{error}{belongs_inside(self, kind, chosen, error.option)}") from None
 
     def choice_of(self, component: Component) -> Choice:
         """Return the choice that builds a component again, with the distribution where the name is not enough."""

@@ -74,7 +74,6 @@ def test_a_dotted_model_name_with_options_is_no_function() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "`` is not a component name"),
         (":steps=5", "`` is not a component name"),
         ("PGD", "`PGD` is not a component name"),
         ("pgd steps=5", "`pgd steps=5` is not a component name"),
@@ -101,6 +100,13 @@ def test_a_malformed_spec_string_is_quoted_with_the_reason_and_the_right_form(te
         parse_choice(text, "attack")
     assert str(raised.value).startswith(f"Cannot read the attack `{text}`: {reason}")
     assert str(raised.value).endswith("Write it as `name` or `name:option=value,option=value`.")
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_text_is_said_to_be_one(text: str) -> None:
+    with pytest.raises(RequestError) as raised:
+        parse_choice(text, "teacher")
+    assert str(raised.value).startswith("The teacher is an empty text: write its name, with options as in `name:option")
 
 
 @given(NAMES, st.dictionaries(KEYS, VALUES), st.none() | NAMES)

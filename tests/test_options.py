@@ -29,6 +29,7 @@ from rcframe.options import (
     parse,
     presets_of,
     settable,
+    share,
     to_text,
     values_of,
 )
@@ -446,3 +447,18 @@ def test_no_option_may_be_called_preset() -> None:
 
     with pytest.raises(RequestError, match=r"An option of `Greedy` is called `preset`, which is taken"):
         options_of(Greedy)
+
+
+@given(st.floats(min_value=-2, max_value=2))
+def test_a_share_is_more_than_nothing_and_at_most_all_and_a_refusal_says_of_what(value: float) -> None:
+    @component
+    class Sliced:
+        part: float = option(default=1.0, help="A part.", check=share("the cake"))
+
+    if 0 < value <= 1:
+        assert build(Sliced, {"part": value}, "sliced").part == value
+        return
+    with pytest.raises(RequestError) as refused:
+        build(Sliced, {"part": value}, "sliced")
+    assert str(refused.value).endswith("must be more than 0 and at most 1: a share of the cake, of which 1 is all.")
+    assert [option.allowed for option in options_of(Sliced)] == ["number more than 0 and at most 1"]

@@ -17,6 +17,9 @@ from rcframe.options import component, option
 from rcframe.training.context import Run
 from rcframe.training.stage import Stage
 
+#: The weights of the student in the folder of a run.
+_STUDENT = "student.safetensors"
+
 
 @component
 class FileTeacher(Teacher):
@@ -30,8 +33,11 @@ class FileTeacher(Teacher):
         """Build the run's model and load the file into it."""
         if not self.path:
             raise RequestError("Teacher `file` needs a path: write `file:weights.safetensors`.")
-        network = run.network("teacher")
-        load_weights(network, read_weights(Path(self.path)), self.path)
+        network, tensors = run.network("teacher"), read_weights(Path(self.path))
+        try:
+            load_weights(network, tensors, self.path)
+        except RequestError as error:
+            raise RequestError(f"{error}{_saved_by_a_run(Path(self.path))}") from error
         return network
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
@@ -59,14 +65,26 @@ class RunTeacher(Teacher):
         if not self.path:
             raise RequestError("Teacher `run` needs a folder: write `run:runs/digits`.")
         folder = Path(self.path)
-        file = folder / "student.safetensors"
+        file = folder / _STUDENT
         if not file.is_file():
-            raise RequestError(f"`{folder}` is not the folder of a finished run: it has no `student.safetensors`.")
+            raise RequestError(f"`{folder}` is not the folder of a finished run: it has no `{_STUDENT}`.")
         return file
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Train nothing."""
         yield from ()
+
+
+def _saved_by_a_run(path: Path) -> str:
+    """Say how to bring the student of a run whole, where a file holds one; else nothing."""
+    if path.name != _STUDENT:
+        return ""
+    try:
+        saved = read_architecture(path)
+    except RequestError:
+        return ""
+    whole = " with ".join(filter(None, [f"`{saved.model}`", saved.neuron and f"`{saved.neuron}`"]))
+    return f" The file holds the student of a run, saved as {whole}: `run:{path.parent}` builds that network again."
 
 
 def load_network(path: Path, run: Run) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import rich_click as click
@@ -18,6 +19,11 @@ _OPTIONS = (
         default="local",
         type=ComponentType("engine"),
         help="What carries the runs out (default local: as many at once as there are processors).",
+    ),
+    click.option(
+        "--data-root",
+        type=click.Path(path_type=Path),
+        help="Folder of the data files (default: as the runs say, else RCFRAME_DATA, else the platform's data folder).",
     ),
     click.option("--dry-run", is_flag=True, help="Show the runs and what they share, and start nothing."),
     click.option("--no-cache", is_flag=True, help="Compute everything in every run, and share nothing."),

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rcframe.api import Component
     from rcframe.registry import Plugin
 
+_BULLETS = ("* ", "- ")
+
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
@@ -92,9 +94,10 @@ def info(kind: str, name: str) -> None:
     found, cls = registry().find(kind, choice), registry().load(kind, choice)
     console = Console(highlight=False, emoji=False)
     console.print(f"[bold]{kind} {choice.name}[/] from {found.distribution} {found.version}")
-    console.print(escape(inspect.cleandoc(cls.__doc__ or found.spec.summary)))
+    for paragraph in inspect.cleandoc(cls.__doc__ or found.spec.summary).split("\n\n"):
+        console.print(escape(_wrapped(paragraph, console.width)), end="\n\n", soft_wrap=True)
     for line in _needs(cls, choice.name):
-        console.print(line)
+        console.print(_wrapped(line, console.width), soft_wrap=True)
     table = Table(title="Options")
     for heading in ("option", "default", "allowed", "meaning"):
         table.add_column(heading, overflow="fold")
@@ -103,10 +106,33 @@ def info(kind: str, name: str) -> None:
     console.print(table)
     if presets := presets_of(cls):
         console.print(_preset_table(presets))
-        console.print(f"Choose one as in `{choice.name}:preset={next(iter(presets))}`; options given beside it win.")
+        ready = f"Choose one as in `{choice.name}:preset={next(iter(presets))}`; options given beside it win."
+        console.print(_wrapped(ready, console.width), soft_wrap=True)
     first = next((option.name for option in options_of(cls)), None)
     if first:
-        console.print(f"Set them as in `{choice.name}:{first}=...`, by keyword in Python, or in a run.toml table.")
+        ways = f"Set them as in `{choice.name}:{first}=...`, by keyword in Python, or in a run.toml table."
+        console.print(_wrapped(ways, console.width), soft_wrap=True)
+
+
+def _wrapped(paragraph: str, width: int) -> str:
+    """Break a paragraph for a terminal, wherever its source was broken; further lines of a list's item are indented."""
+    from textwrap import fill
+
+    if paragraph.startswith(" "):
+        # Code and drawings mean something by their lines.
+        return paragraph
+    items: list[str] = []
+    for line in paragraph.splitlines():
+        if items and not line.startswith(_BULLETS):
+            items[-1] += f" {line.strip()}"
+        else:
+            items.append(line)
+    indents = ["  " if item.startswith(_BULLETS) else "" for item in items]
+    whole = [
+        fill(item, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+        for item, indent in zip(items, indents, strict=True)
+    ]
+    return "\n".join(whole)
 
 
 def _preset_table(presets: Mapping[str, Mapping[str, object]]) -> Table:
@@ -119,7 +145,9 @@ def _preset_table(presets: Mapping[str, Mapping[str, object]]) -> Table:
     for heading in ("preset", "stands for"):
         table.add_column(heading, overflow="fold")
     for name, values in presets.items():
-        table.add_row(name, escape(format_choice(Choice(name, values)).partition(":")[2]))
+        # A blank after each option, which a spec string may have, lets a narrow terminal break between them.
+        options = (format_choice(Choice(name, {option: value})).partition(":")[2] for option, value in values.items())
+        table.add_row(name, escape(", ".join(options)))
     return table
 
 

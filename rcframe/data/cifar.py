@@ -129,12 +129,20 @@ class Cifar10(CifarSource):
 
         fetch_archive(CIFAR10.url, CIFAR10.tgz_md5, root)
 
+    def lacking(self, root: Path) -> str | None:
+        """Say which files are absent, those of the extra images too."""
+        own = super().lacking(root)
+        return own if own or self.extra == "none" else self._others().lacking(root)
+
     def read(self, root: Path, layout: Layout) -> Dataset:
         """Return the data set, held in memory, with the extra images if asked."""
         dataset = super().read(root, layout)
         if self.extra == "none":
             return dataset
-        others = Cifar100(download=self.download)
+        others = self._others()
         # Their labels name other classes, so they are dropped here and not merely hidden.
         unlabelled = TensorImages(others.train_images(root, others.located(root)).x)
         return attrs.evolve(dataset, extra=unlabelled)
+
+    def _others(self) -> Cifar100:
+        return Cifar100(download=self.download)

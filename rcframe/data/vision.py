@@ -42,6 +42,12 @@ class PublishedSource(DataSource):
         """Return the data set from the files below `root`, downloaded first if allowed and needed."""
         return self.read(root, self.located(root))
 
+    def lacking(self, root: Path) -> str | None:
+        """Say which files are absent, unless they may be downloaded."""
+        if self.download or complete(self.layouts(), root):
+            return None
+        return str(self._absent(root))
+
     def located(self, root: Path) -> Layout:
         """Return the layout that is complete below `root`, downloading the files if that is allowed and needed."""
         found = complete(self.layouts(), root)
@@ -49,9 +55,12 @@ class PublishedSource(DataSource):
             self._download(root)
             found = complete(self.layouts(), root)
         if found is None:
-            remedy = "" if self.download else f", or let torchvision fetch the files: `{self.name}:download=true`"
-            raise absent(self.name, self.layouts(), root, remedy)
+            raise self._absent(root)
         return found
+
+    def _absent(self, root: Path) -> RequestError:
+        fetching = f", or let torchvision fetch the files: `rcframe data show {self.name}:download=true`"
+        return absent(self.name, self.layouts(), root, "" if self.download else fetching)
 
     def _download(self, root: Path) -> None:
         forbidding = [name for name in OFFLINE_VARIABLES if os.environ.get(name, "").lower() in _YES]

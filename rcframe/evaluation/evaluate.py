@@ -61,6 +61,15 @@ class Accuracy:
         return cls(int(right.sum()), right.numel())
 
 
+def commonest(classes: Tensor) -> Accuracy:
+    """Return how often the commonest of some classes (n,) stands there: what answering it blindly gets right.
+
+    What is no class (-1) is never the commonest.
+    """
+    known = classes[classes >= 0].long()
+    return Accuracy(int(known.bincount().max()) if len(known) else 0, classes.numel())
+
+
 @torch.no_grad()
 def predict(module: nn.Module, x: Tensor) -> Tensor:
     """Return the predicted classes (B,) of `x` (B, C, H, W) in evaluation mode; -1 where an output is no number."""

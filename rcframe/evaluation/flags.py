@@ -12,6 +12,7 @@ from torch import Tensor
 from rcframe.api import Attack
 from rcframe.errors import listed
 from rcframe.evaluation.crafting import Faults
+from rcframe.evaluation.evaluate import Accuracy, commonest
 from rcframe.evaluation.oracle import Queries
 from rcframe.evaluation.trust.chance import MAY_MISS, Lead, Survivors, speaks_against
 from rcframe.evaluation.trust.flag import MISLED, STUCK, Flag, Kind
@@ -27,6 +28,10 @@ class Findings:
     """Which test images (n,) one model gets right, by measurement."""
 
     clean: Tensor
+    #: The classes that these images belong to (n,): int64; none where they are not known.
+    labels: Tensor = attrs.field(factory=lambda: torch.zeros(0, dtype=torch.int64))
+    #: What they were taken for (n,): int16, -1 where an output was no number. None where nobody asked.
+    answers: Tensor | None = None
     #: Classes of which no image was measured.
     unseen: tuple[str, ...] = ()
     attacked: dict[str, Tensor] = attrs.field(factory=dict)
@@ -48,6 +53,7 @@ def trust_flags(role: str, findings: Findings, attacks: Mapping[str, Attack] | N
     """
     if role == "student":
         yield from _too_little(findings)
+    yield from _no_better_than_chance(role, findings)
     for spec, faults in findings.faults.items():
         yield from _faulty(role, spec, faults)
     yield from _contradicted(role, findings)
@@ -66,6 +72,22 @@ def difference_flags(teacher: Findings, student: Findings) -> Iterator[Flag]:
                 f"{n} images that may be chance (± {100 * lead.half_width:.1f}); to tell them apart would take about "
                 f"{_rounded_up(needed):,} images, or other seeds",
             )
+
+
+def ruled_out_flags(students: Collection[str], released: Tensor) -> Iterator[Flag]:
+    """Yield a sentence if `students`, by how they were chosen, could not learn all that the teacher let out.
+
+    `released` (n, classes) are logits that left in answer to the measured images. The students are those that ignore
+    classes ruled out by a logit of -inf.
+    """
+    gaps = released.isneginf()
+    if students and bool(gaps.any()):
+        yield Flag(
+            Kind.RULED_OUT,
+            f"the teacher rules out {100 * float(gaps.double().mean()):.1f}% of the classes by logits of -inf, which "
+            f"{listed(f'`{student}`' for student in students)} leaves out of its loss: nothing keeps the student from "
+            f"believing in them, so that its accuracy says little of what such answers give away",
+        )
 
 
 def _ahead(lead: Lead) -> str:
@@ -89,6 +111,28 @@ def _too_little(findings: Findings) -> Iterator[Flag]:
             Kind.UNSEEN_CLASSES,
             f"no image of {listed(findings.unseen)} was measured; the accuracy is that of the other classes",
         )
+
+
+def _no_better_than_chance(role: str, findings: Findings) -> Iterator[Flag]:
+    """Hold a network against one that answers the commonest of the measured classes without looking."""
+    found, blind = Accuracy.of(findings.clean), commonest(findings.labels)
+    low, high = found.interval
+    # Of one class alone, or of none, nothing can be told.
+    if blind.correct == blind.n or low > blind.value:
+        return
+    yield Flag(
+        Kind.CHANCE,
+        f"the {role} has {100 * found.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]% of {found.n:,} images right, "
+        f"which does not tell it from one that answers the commonest class every time ({100 * blind.value:.1f}%)"
+        f"{_monotonous(findings)}; look at its training and its labels before anything else that was measured of it",
+    )
+
+
+def _monotonous(findings: Findings) -> str:
+    said = findings.answers
+    if said is None or (said != said[0]).any():
+        return ""
+    return ": its outputs are no numbers" if said[0] < 0 else ": it answers one class every time"
 
 
 def _faulty(role: str, spec: str, faults: Faults) -> Iterator[Flag]:

@@ -6,7 +6,7 @@ import attrs
 from torch import Tensor
 
 from rcframe.evaluation.amount import Amount
-from rcframe.evaluation.evaluate import Accuracy, named
+from rcframe.evaluation.evaluate import Accuracy, commonest, named
 from rcframe.evaluation.softness import probabilities, sound
 
 
@@ -21,16 +21,25 @@ class Likeness:
     #: KL(teacher || student) of their outputs at temperature 1, in nats, as a mean over images; None where no image
     #: has outputs that are numbers.
     divergence: Amount | None
+    #: How often the teacher names the class that it names most: so much agreement costs no look at an image. None in
+    #: reports that were written before this was counted.
+    blind: Accuracy | None = None
+
+    @property
+    def says_something(self) -> bool:
+        """Whether the student agrees more often than one that always names the teacher's commonest class."""
+        return self.blind is None or self.agreement.interval[0] > self.blind.value
 
     @classmethod
     def of(cls, student: Tensor, teacher: Tensor, labels: Tensor) -> Likeness:
         """Compare logits (n, classes) of both for images with labels (n,)."""
-        alike = agreeing(student, teacher)
-        wrong = named(teacher) != labels
+        alike, theirs = agreeing(student, teacher), named(teacher)
+        wrong = theirs != labels
         return cls(
             agreement=Accuracy.of(alike),
             among_mistakes=Accuracy.of(alike[wrong]),
             divergence=_mean_divergence(student, teacher),
+            blind=commonest(theirs),
         )
 
 

@@ -11,7 +11,9 @@ import attrs
 from rich.console import Console
 
 from rcframe.api import Engine
+from rcframe.experiments.absent import refuse_without_data
 from rcframe.experiments.display import displayed, plan_table
+from rcframe.experiments.local import LocalEngine
 from rcframe.experiments.matrix import MatrixFolder, MatrixRun, refuse_unless_done
 from rcframe.experiments.matrix_file import MatrixFile
 from rcframe.experiments.plan import Plan, make_plan
@@ -34,6 +36,8 @@ class Request:
     command: str
     #: Overrides how often each run is repeated.
     seeds: int | None = None
+    #: Where data files lie, in the place of where the runs look for them.
+    data_root: Path | None = None
     #: Only show what would be done.
     dry_run: bool = False
     #: Take finished work from other runs, and leave it to them.
@@ -57,10 +61,14 @@ def conduct(matrix: MatrixFile, request: Request) -> None:
 def carry_out(matrix: MatrixFile, request: Request) -> MatrixRecord | None:
     """Carry out a matrix and return how its runs ended; None if only its plan was asked for."""
     engine = cast(Engine, registry().make("engine", request.engine))
-    plan = make_plan(matrix, request.seeds)
+    plan = make_plan(matrix, request.seeds).reading(request.data_root)
     folder = MatrixFolder(request.folder)
     run = MatrixRun(plan=plan, folder=folder, engine=engine, command=request.command, share=request.share)
-    done = sum(row.status == "done" for row in run.rows().values())
+    rows = run.rows()
+    done = sum(row.status == "done" for row in rows.values())
+    # Other engines may carry the runs out where there are other files.
+    if isinstance(engine, LocalEngine) and not request.dry_run:
+        refuse_without_data([one for one in plan.possible if rows[one.id].status != "done"])
     said = Console(stderr=True, highlight=False)
     if request.dry_run or not request.quiet:
         # A plan that was asked for is a result.

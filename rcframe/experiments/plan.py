@@ -79,6 +79,14 @@ class Plan:
             turns.append((turn[key], len(turns), run))
         return tuple(run for _, _, run in sorted(turns, key=lambda item: item[:2]))
 
+    def reading(self, data_root: Path | None) -> Plan:
+        """Return this plan with the files of data sets in another folder, if one is given; no run becomes another."""
+        if data_root is None:
+            return self
+        root = str(data_root.expanduser().resolve())
+        runs = (attrs.evolve(run, config=attrs.evolve(run.config, data_root=root)) for run in self.runs)
+        return attrs.evolve(self, runs=tuple(runs))
+
     @property
     def teachers(self) -> Shared:
         """The trainings of teachers."""

@@ -12,10 +12,11 @@ from rcframe.findings.tables import NOTHING, Table
 from rcframe.session.evidence import About
 from rcframe.session.outcomes import AGREEMENT, RELEASED, WORST_CASE
 
-_CAPTION = (
+_OF_SEEDS = (
     "Accuracy in percent, the mean over the seeds, with its 95% interval: noise of the seeds (Student's t) and of the "
-    "n images (Wilson), added as squares; of one seed, that of the images alone."
+    "n images (Wilson), added as squares"
 )
+_OF_ONE_SEED = "Accuracy in percent with its 95% interval over the n images (Wilson); of other seeds it says nothing."
 
 
 def overview(collection: Collection) -> Table:
@@ -39,7 +40,22 @@ def overview(collection: Collection) -> Table:
         for group in collection.groups
     ]
     rows += [(run.name, *[NOTHING] * (len(columns) - 2), _remarks([run])) for run in alone]
-    return Table("What the runs found", columns, tuple(rows), (_CAPTION,) if rows else ())
+    return Table("What the runs found", columns, tuple(rows), (_caption(collection.groups),) if rows else ())
+
+
+def _caption(groups: Sequence[Group]) -> str:
+    counts = [len(group.runs) for group in groups]
+    if max(counts, default=1) == 1:
+        return _OF_ONE_SEED
+    return f"{_OF_SEEDS}; of one seed, that of the images alone." if 1 in counts else f"{_OF_SEEDS}."
+
+
+def intervals_in_words(seeds: Sequence[int]) -> str:
+    """Say what 95% intervals speak of, where figures were measured with so many seeds each."""
+    if max(seeds, default=1) == 1:
+        return "95% intervals over images; with one seed they say nothing of others."
+    alone = "; with one seed, over images alone" if 1 in seeds else ""
+    return f"Means over the seeds, with 95% intervals over seeds and images{alone}."
 
 
 def accuracies_of(groups: Sequence[Group]) -> list[About]:

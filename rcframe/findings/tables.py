@@ -67,8 +67,11 @@ class Table:
         # As `Text`, so that brackets in a user's names are not read as markup.
         drawn = RichTable(title=Text(visible(self.title)))
         drawn.caption = Text(visible("\n".join(self.notes))) if self.notes else None
-        for name, numeric in zip(self.columns, self.numeric, strict=True):
-            drawn.add_column(Text(_line(name)), justify="right" if numeric else "left")
+        for place, (name, numeric) in enumerate(zip(self.columns, self.numeric, strict=True)):
+            # The first column names the rows: a name that is cut or broken can be neither typed nor copied.
+            drawn.add_column(
+                Text(_line(name)), justify="right" if numeric else "left", overflow="fold", no_wrap=place == 0
+            )
         for row in self.rows:
             drawn.add_row(*(Text(_line(cell)) for cell in row))
         return drawn

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from rcframe.findings.figures import model_of
 from rcframe.findings.folders import FoundRun
 from rcframe.findings.tables import Table
 from rcframe.reporting.chart import number, told_apart
@@ -20,10 +21,12 @@ def profiles(run: FoundRun, role: Role, name: str, stem: str) -> Iterator[Exhibi
     evidence = run.evidence
     if evidence is None:
         return
+    softness = model_of(run.report, role).outputs.softness
+    softened = "Mean softened outputs" if softness is None else f"Mean outputs at temperature {softness.temperature:g}"
     for what, whose, end in (("clean", name, ""), (RELEASED, f"{name}, what it releases", "-released")):
         profile = evidence.profiles.get(About(role, what))
         if profile is not None:
-            caption = f"Mean softened outputs for the images of each class, in percent: {whose}."
+            caption = f"{softened} for the images of each class, in percent: {whose}."
             yield _exhibit(profile, evidence.classes, caption, stem + end)
 
 

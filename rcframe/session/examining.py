@@ -11,7 +11,7 @@ from torch import nn
 from rcframe.api import Attack
 from rcframe.errors import listed
 from rcframe.evaluation.evaluate import spread
-from rcframe.evaluation.flags import difference_flags, trust_flags
+from rcframe.evaluation.flags import difference_flags, ruled_out_flags, trust_flags
 from rcframe.evaluation.trust.examine import Examination
 from rcframe.evaluation.trust.flag import UNSETTLED, Flag
 from rcframe.evaluation.trust.suspect import Suspect
@@ -53,9 +53,16 @@ class Examiner:
             unsettled = any(flag.kind in UNSETTLED for flag in found)
             yield from trust_flags(one.role, one.outcomes.findings(), {} if unsettled else attacks)
             yield from found
+        if (released := teacher.outcomes.released) and released.logits is not None:
+            yield from ruled_out_flags(self._ignoring(), released.logits)
         yield from difference_flags(teacher.outcomes.findings(), student.outcomes.findings())
         if mixed := self.store.log.mixed:
             yield f"the run went on after changes of {listed(mixed)}: it cannot be repeated exactly"
+
+    def _ignoring(self) -> tuple[str, ...]:
+        """Name the students that learn nothing of classes which the teacher rules out."""
+        chosen = zip(self.session.config.students, self.session.parts.students, strict=True)
+        return tuple(str(choice) for choice, strategy in chosen if strategy.ignores_ruled_out)
 
     def _attacks(self, role: Role) -> dict[str, Attack]:
         chosen = zip(self.session.config.attacks, self.session.parts.attacks, strict=True)

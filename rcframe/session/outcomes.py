@@ -147,6 +147,8 @@ class Outcomes:
         attacked = self.attacked.items()
         return Findings(
             clean=self.clean.right,
+            labels=self.labels,
+            answers=self.clean.answers,
             unseen=self.unseen,
             attacked={spec: outcome.right for spec, outcome in attacked},
             certified={spec: outcome.right for spec, outcome in self.certified.items()},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import attrs
 
 from rcframe.evaluation.amount import Amount
@@ -24,6 +26,20 @@ class Outputs:
     likeness: Likeness | None = None
 
 
+def about_agreement(found: Sequence[Likeness]) -> str:
+    """Say if students of one or several runs agree no more often than one that never looks; else nothing."""
+    idle = [one.blind.value for one in found if one.blind and one.blind.correct and not one.says_something]
+    if not idle:
+        return ""
+    start, there = (
+        ("A student", "") if len(found) == 1 else (f"In {len(idle)} of {len(found)} runs a student", " there")
+    )
+    return (
+        f"{start} that always names the class which the teacher names most would agree on {100 * max(idle):.1f}% of "
+        f"the images: agreement is no sign of imitation{there}."
+    )
+
+
 def outputs_as_json(outputs: Outputs) -> dict[str, object]:
     """Return the JSON object; what was not measured is left out."""
     written: dict[str, object] = {}
@@ -40,11 +56,13 @@ def outputs_as_json(outputs: Outputs) -> dict[str, object]:
 
 
 def _likeness_as_json(likeness: Likeness) -> dict[str, object]:
+    blind = {} if likeness.blind is None else {"blind": attrs.asdict(likeness.blind)}
     return {
         "agreement": accuracy_as_json(likeness.agreement),
         # Of a teacher without mistakes there is no fraction.
         "among_mistakes": attrs.asdict(likeness.among_mistakes),
         "divergence": None if likeness.divergence is None else attrs.asdict(likeness.divergence),
+        **blind,
     }
 
 
@@ -82,4 +100,5 @@ def _likeness_of(found: Json) -> Likeness:
         agreement=accuracy_of(found["agreement"]),
         among_mistakes=Accuracy(**found["among_mistakes"]),
         divergence=None if found["divergence"] is None else Amount(**found["divergence"]),
+        blind=Accuracy(**found["blind"]) if "blind" in found else None,
     )

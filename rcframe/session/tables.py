@@ -17,7 +17,7 @@ from rcframe.evaluation.trust.flag import Flag
 from rcframe.options import to_text
 from rcframe.session.curve_tables import curves_of
 from rcframe.session.outcomes import AGREEMENT, CALIBRATION_ERROR, RELEASED
-from rcframe.session.outputs_report import Outputs
+from rcframe.session.outputs_report import Outputs, about_agreement
 from rcframe.session.report import Measurement, ModelReport, Report
 from rcframe.session.seeds import SeedsReport, Spread
 
@@ -27,6 +27,8 @@ _BORDERS = 10
 _LEAST_FOR_NAMES = 12
 #: What is said of outputs, besides which classes they name.
 _RELEASED, _AGREES, _CALIBRATION = "clean, as released", "agrees with teacher", "calibration error"
+#: Characters of a model's spec string that are shown: enough for any with an option or two.
+_MOST_OF_MODEL = 40
 #: Options whose value is one of these change nothing.
 _NOTHING = ("none", "")
 
@@ -199,7 +201,12 @@ def _outputs_over_seeds(teacher: Mapping[str, Spread], student: Mapping[str, Spr
 
 
 def _network(model: ModelReport) -> str:
-    return ", ".join(filter(None, [model.model, model.neuron, *model.pruners]))
+    return ", ".join(filter(None, [_shortened(model.model), model.neuron, *model.pruners]))
+
+
+def _shortened(model: str) -> str:
+    """Return the spec string of a model without its end where it is long; run.toml and report.json have all of it."""
+    return model if len(model) <= _MOST_OF_MODEL else f"{model[: _MOST_OF_MODEL - 1].rstrip(',(')}…"
 
 
 def _percent(measured: Measurement) -> str:
@@ -227,7 +234,7 @@ def _radius(radii: Radii) -> str:
 
 def _notes(report: Report) -> Iterator[str]:
     yield f"Accuracy in percent with its 95% interval, n = {report.student.clean.n}."
-    yield from _about_calibration(report)
+    yield from _about_outputs([report])
     asked = f"about {report.queries.images:,} images ({report.access} access)" if report.queries.images else "nothing"
     yield f"The student asked the teacher {asked}."
     for spec, measured in _robust(report):
@@ -240,9 +247,15 @@ def _seeds_notes(report: SeedsReport) -> Iterator[str]:
     count = len(report.runs)
     yield f"Accuracy in percent: mean over {count} seeds ± standard deviation of a run [95% interval of the mean]."
     yield f"Each run measured n = {first.student.clean.n} images."
-    yield from _about_calibration(first)
+    yield from _about_outputs(report.runs)
     for spec, measured in _robust(first):
         yield _settings(spec, measured, [])
+
+
+def _about_outputs(runs: Sequence[Report]) -> Iterator[str]:
+    likenesses = [likeness for run in runs if (likeness := run.student.outputs.likeness)]
+    yield from filter(None, [about_agreement(likenesses)])
+    yield from _about_calibration(runs[0])
 
 
 def _about_calibration(report: Report) -> Iterator[str]:

@@ -19,6 +19,7 @@ from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor
 from rcframe.training.randomness import seeded
 from rcframe.training.settings import Training
+from rcframe.training.stage import Stage
 from rcframe.training.steps import supervised
 
 #: Channels, height and width of toy images; classes.
@@ -90,6 +91,22 @@ def fingerprint(module: nn.Module) -> str:
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     digest.update(bytes(part.training for part in module.modules()))
     return digest.hexdigest()
+
+
+class StageLog(Monitor):
+    """Keeps the stages of a plan, and the fingerprint of each one's target when it ended."""
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.finished: list[str] = []
+
+    def stage_started(self, stage: Stage) -> None:
+        """Keep the stage."""
+        self.stages.append(stage)
+
+    def stage_done(self, stage: Stage) -> None:
+        """Keep what it ended with."""
+        self.finished.append(fingerprint(stage.target))
 
 
 def sign_ascent(source: Oracle, x: Tensor, y: Tensor, threat: Threat, steps: int = 20) -> Tensor:

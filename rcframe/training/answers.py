@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -32,7 +32,8 @@ class Answers:
 
     def __init__(self, oracle: Oracle, images: Images, compute: Compute) -> None:
         self.oracle, self.images, self.compute = oracle, images, compute
-        self._counted: set[str] = set()
+        #: What was asked for all images already, and for how many of them by each process.
+        self._shares: dict[str, list[int]] = {}
         self._tables: dict[str, Tensor] = {}
         self._last: tuple[Tensor, Answer] | None = None
 
@@ -53,11 +54,11 @@ class Answers:
     def state_dict(self) -> dict[str, object]:
         """Return what was asked already; answers that would be others when they are had again are kept themselves."""
         kept = {} if self.oracle.repeatable else {kind: table.cpu() for kind, table in self._tables.items()}
-        return {"counted": sorted(self._counted), "tables": kept}
+        return {"shares": dict(self._shares), "tables": kept}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
         """Know what was asked already."""
-        self._counted = set(cast("list[str]", state["counted"]))
+        self._shares = dict(cast("Mapping[str, list[int]]", state["shares"]))
         kept = cast("Mapping[str, Tensor]", state["tables"])
         self._tables = {kind: table.to(self.compute.device) for kind, table in kept.items()}
 
@@ -92,29 +93,45 @@ class Answers:
 
     def _everything(self, kind: str) -> Tensor:
         """Ask for all images, each process for its part, and return the answers (N, ...)."""
-        own, again = self.compute.part(len(self.images)), kind in self._counted
-        if not again:
-            self._check_budget(len(own))
+        again = kind in self._shares
+        # Those who go on ask for the same parts: in other batches the answers would round otherwise.
+        shares = self._shares[kind] if again else self._divided()
         query = self.oracle.query_again if again else self.oracle.query
-        places = torch.split(torch.arange(own.start, own.stop), _ASKED)
-        parts = [self._part(kind, query, some) for some in places if len(some)]
-        self._counted.add(kind)
+        own = torch.split(torch.arange(len(self.images)), shares)[self.compute.index]
+        parts = [self._part(kind, query, some) for some in torch.split(own, _ASKED) if len(some)]
+        self._shares[kind] = shares
         return torch.cat([part for theirs in self.compute.gather(parts) for part in theirs])
 
-    def _check_budget(self, images: int) -> None:
-        """Refuse to begin what the budget does not let end."""
-        left = self.oracle.remaining
-        if left is None or images <= left:
-            return
-        raise BudgetExceeded(
-            f"The teacher is to answer for {len(self.images)} images, each of them once, but the query budget leaves "
-            f"{left * self.compute.count}. Start another run with a larger --budget, or with fewer images by the "
-            f"student's option `fraction`; the teacher comes from the cache."
-        )
+    def _divided(self) -> list[int]:
+        """Return for how many images each process asks; refuse to begin what the budget does not let end."""
+        own = len(self.compute.part(len(self.images))), self.oracle.remaining
+        parts, left = zip(*self.compute.gather(own), strict=True)
+        free = [each for each in left if each is not None]
+        if free and sum(free) < len(self.images):
+            raise BudgetExceeded(
+                f"The teacher is to answer for {len(self.images)} images, each of them once, but the query budget "
+                f"leaves {sum(free)}. Start another run with a larger --budget, or with fewer images by the student's "
+                f"option `fraction`; the teacher comes from the cache."
+            )
+        return within(parts, free) if free else list(parts)
 
     def _part(self, kind: str, query: Callable[[Tensor], Answer], places: Tensor) -> Tensor:
         answer = query(self.images.fetch(places).images.to(self.compute.device))
         return (answer.logits if kind == "logits" else answer.labels).cpu()
+
+
+def within(parts: Sequence[int], free: Sequence[int]) -> list[int]:
+    """Return `parts` where none is more than its process is `free` to ask; what it lacks, the first others take over.
+
+    Together they are free to ask for all.
+    """
+    shares = [min(part, own) for part, own in zip(parts, free, strict=True)]
+    missing = sum(parts) - sum(shares)
+    for place, own in enumerate(free):
+        more = min(missing, own - shares[place])
+        shares[place] += more
+        missing -= more
+    return shares
 
 
 def _top(answers: Tensor) -> Tensor:

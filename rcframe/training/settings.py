@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, Self, cast
 from rcframe.api import Attack, Component, Data, Norm
 from rcframe.choice import parse_choice
 from rcframe.errors import RequestError
-from rcframe.options import at_least, between, build, component, more_than, option, values_of
+from rcframe.options import at_least, between, build, component, more_than, option, share, values_of
 from rcframe.registry import registry
 from rcframe.seeding import generator
 
@@ -134,7 +134,7 @@ class Training(Optimization):
     fraction: float = option(
         default=1.0,
         help="Share of the images to train on, drawn once per seed; a smaller share is part of a larger one.",
-        check=between(0, 1),
+        check=share("the images"),
     )
     patience: int = option(
         default=0,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import attrs
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from rcframe.api import NeuronModel, Teacher
@@ -140,3 +141,29 @@ def test_a_run_with_a_network_of_ones_own_is_the_next_teacher_if_it_is_named_aga
     (advice,) = [word for word in refused.err.split("`") if word.startswith("--model ")]
     assert cli("run", *tiny, *advice.split(), "--teacher", "run:first", "--out", "second").code == 0
     assert cli("run", *tiny, *named, "--teacher", "run:first", "--out", "third").code == 0
+
+
+# -- a file of a run --------------------------------------------------------------------------------------------------
+
+
+def test_the_student_of_a_run_that_does_not_fit_is_pointed_to_as_the_run(network: nn.Module, tmp_path: Path) -> None:
+    saved = Architecture("convnet:channels=4+4", "lif:steps=2", SHAPE, CLASSES)
+    tensors = {f"headed.{name}": value for name, value in network.state_dict().items()}
+    headed = nn.Module()
+    headed.state_dict = lambda: tensors  # type: ignore[method-assign, assignment]
+    save_network(tmp_path / "student.safetensors", headed, saved)
+    words = (
+        r"does not fit the model: .* The file holds the student of a run, saved as `convnet:channels=4\+4` with "
+        rf"`lif:steps=2`: `run:{tmp_path}` builds that network again\.$"
+    )
+    with pytest.raises(RequestError, match=words):
+        FileTeacher(path=str(tmp_path / "student.safetensors")).network(toy_run("teacher"))
+
+
+def test_other_files_that_do_not_fit_are_no_runs(network: nn.Module, tmp_path: Path) -> None:
+    torch.save({"other": torch.zeros(1)}, tmp_path / "student.pt")
+    save_network(tmp_path / "teacher.safetensors", nn.Linear(2, 2), Architecture(MODEL, None, SHAPE, CLASSES))
+    save_file({"other": torch.zeros(1)}, tmp_path / "student.safetensors")
+    for name in ("student.pt", "teacher.safetensors", "student.safetensors"):
+        with pytest.raises(RequestError, match=r"with --model\.$"):
+            FileTeacher(path=str(tmp_path / name)).network(toy_run("teacher"))

@@ -98,6 +98,74 @@ def test_what_was_asked_is_answered_with_what_to_do(arguments: list[str], compla
     assert re.search(complaint, text), text
 
 
+#: A network with taps.
+TAPPED = ("--student-model", "convnet:channels=4+4,hidden=8", "--model", "convnet:channels=4+4,hidden=8")
+GREY = ("--access", "grey")
+
+
+@pytest.mark.parametrize(
+    ("student", "option", "whose", "layer"),
+    [
+        ("attention:taps=net.relu1+foo", "taps", "student", "foo"),
+        ("attention:teacher_taps=foo", "teacher_taps", "teacher", "foo"),
+        ("hints:guided=foo", "guided", "student", "foo"),
+        ("hints:hint=", "hint", "teacher", ""),
+        ("skeptical:tap=foo", "tap", "network", "foo"),
+        ("skeptical:tap=", "tap", "network", ""),
+        ("skeptical-e:deeper=foo", "deeper", "network", "foo"),
+        ("self:taps=foo", "taps", "network", "foo"),
+    ],
+)
+def test_a_mistyped_layer_is_refused_with_its_option_and_the_taps_and_no_other_method(
+    student: str, option: str, whose: str, layer: str, refused: Refused
+) -> None:
+    text = refused("--student", student, *TAPPED, *GREY)
+    assert text.startswith(f"In the option `{option}`: the {whose} has no layer `{layer}`.")
+    assert text.endswith("Its taps: net.relu1, net.relu2.")
+    text = refused("--student", student.replace("foo", "relu2"), *TAPPED, *GREY)
+    assert layer == "" or "Did you mean `net.relu2`?" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--teacher", "stingy:teacher=nasty,epochs=2"], r"write `stingy:teacher=\(nasty:epochs=2\)`\.$"),
+        (
+            ["--teacher", "stingy:epochs=2"],
+            r" `epochs` is an option of `plain`: write `stingy:teacher=\(plain:epochs=2",
+        ),
+        (["--teacher", "distilled:student=kd,alpha=0"], r"write `distilled:student=\(kd:alpha=0\)`\.$"),
+        (["--teacher", "stingy:()"], r"^The teacher is an empty text: write its name"),
+        (["--teacher", "stingy:teacher="], r"^The teacher is an empty text"),
+        (["--student", "kd:attack=()"], r"^In the option `attack` of student `kd`: The attack is an empty text"),
+        (["--teacher", "stingy:(nasty"], "its parentheses do not match"),
+        (["--teacher", "stingy:(nasty))"], "its parentheses do not match"),
+        (["--teacher", "stingy:(noisy:(nsaty))"], r"^No teacher named `nsaty`\. Did you mean `nasty`\?"),
+        (["--teacher", "stingy:(nasty:temperature=-1)"], r"^Option `temperature` of `nasty` is -1\.0, but it must be"),
+        (["--teacher", "stingy:(nasty:omega=nan)"], r"^Option `omega` of `nasty` is 'nan', but it must be: number"),
+        (["--teacher", "stingy:(nasty:preset=none)"], r"^`nasty` has no preset `none`\. Its presets: cifar10"),
+        (["--teacher", "nasty:preset=cifar10,preset=cifar10"], "option `preset` is given twice"),
+        (
+            ["--teacher", "noisy:nasty,preset=cifar10"],
+            r"It has none\. .* write `noisy:teacher=\(nasty:preset=cifar10\)`",
+        ),
+        (["--teacher", f"stingy:keep={10**30}"], rf"^Teacher `stingy` is to let out {10**30} logits"),
+        (["--teacher", "distilled:student=kd,teacher=distilled"], "needs to know how it learns"),
+        (
+            ["--teacher", "distilled:student=distilled"],
+            r"No student named .* `distilled` is of another kind: teacher\.$",
+        ),
+        (["--teacher", "distilled:student=(kd:alpha=2)"], r"^Option `alpha` of `kd` is 2\.0, but it must be between 0"),
+        (["--student-model", "file:student.safetensors"], r"No model named `file`.* is of another kind: teacher\.$"),
+    ],
+)
+def test_what_is_wrong_inside_a_nested_spec_is_said_of_the_part_it_is_in(
+    arguments: list[str], complaint: str, refused: Refused
+) -> None:
+    text = refused(*arguments)
+    assert re.search(complaint, text), text
+
+
 SET_ASIDE = ("--data", "glyphs:size=8,classes=3,train=24,test=9,validation=0.2")
 EXTRA = ("--data", "glyphs:size=8,classes=3,train=24,test=9,extra=12")
 
@@ -113,7 +181,15 @@ EXTRA = ("--data", "glyphs:size=8,classes=3,train=24,test=9,extra=12")
         (["--student", "kd:fraction=0.02"], r"^A fraction of 0\.02 of 24 images is 0, but training needs two or more"),
         (["--teacher", "plain:fraction=0.02"], r"^A fraction of 0\.02 of 24 images is 0"),
         (["--student", "kd:images=extra,fraction=0.1", *EXTRA], r"^A fraction of 0\.1 of 12 images is 1, but training"),
-        (["--student", "kd:fraction=2"], r"Option `fraction` of `kd` is 2\.0, but it must be between 0 and 1\.$"),
+        (
+            ["--student", "kd:fraction=2"],
+            r"Option `fraction` of `kd` is 2\.0, but it must be more than 0 and at most 1: a share of the",
+        ),
+        (
+            ["--student", "kd:fraction=0"],
+            r"^Option `fraction` of `kd` is 0\.0, but it must be more than 0 and at most 1: a share of the images, of "
+            r"which 1 is all\.$",
+        ),
         (["--student", "kd:temperature=0"], r"Option `temperature` of `kd` is 0\.0, but it must be more than 0\.$"),
         (["--student", "kd:temperature=-2"], r"Option `temperature` of `kd` is -2\.0, but it must be more than 0\.$"),
         (["--student", "kd:alpha=-0.1"], r"Option `alpha` of `kd` is -0\.1, but it must be between 0 and 1\.$"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -141,9 +142,48 @@ def test_info_lists_presets_with_what_they_stand_for(install: Install, cli: Comm
         body=body,
     )
     text = words(cli("info", "attack", "ready").out.replace("│", " "))
-    assert "quick steps=2,sizes=3+4 long steps=9" in text.replace("─", "")
+    assert "quick steps=2, sizes=3+4 long steps=9" in text.replace("─", "")
     assert "Choose one as in `ready:preset=quick`; options given beside it win." in text
     assert "Presets" not in cli("info", "attack", "pgd").out
+
+
+PROSE = """Learns from a teacher, which it asks about the images as often as it
+likes.
+
+Author: "A title that is so long that it does not fit into one line of a
+narrow terminal" (2020). And a last sentence.
+
+Steps:
+* one that is explained by so many words that they take two lines of the
+  source, and of the terminal;
+* another.
+
+    code = of(it)
+    stays
+"""
+
+
+@pytest.mark.parametrize("width", [60, 80, 300])
+def test_info_wraps_paragraphs_for_the_terminal_and_not_for_the_source(
+    width: int, install: Install, cli: Command
+) -> None:
+    body = f"{BODY}\nStill.__doc__ = {PROSE!r}\n"
+    install("acme-one", [STILL], body=body)
+    shown = cli("info", "attack", "still", COLUMNS=str(width)).out.partition("\n")[2]
+    learns, author, steps, code, *_ = shown.split("\n\n")
+    for paragraph in (learns, author):
+        lines = paragraph.splitlines()
+        assert max(map(len, lines)) <= width
+        # No line is short but the last: its next word would not have fitted.
+        for line, following in pairwise(lines):
+            assert len(line) + 1 + len(following.split()[0]) > width
+    assert words(f"{learns} {author} {steps}") == words(PROSE.partition("    code")[0])
+    first, item, *rest = steps.splitlines()
+    assert (first, rest[-1]) == ("Steps:", "* another.")
+    assert item.startswith("* one that")
+    assert all(line.startswith("  ") and line[2] != " " for line in rest[:-1])
+    assert bool(rest[:-1]) == (width < 100)
+    assert code == "    code = of(it)\n    stays"
 
 
 def test_info_says_when_bounds_cannot_be_trained_on(install: Install, cli: Command) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rcframe.registry import registry
 from tests.experiments.test_recipe import put
 from tests.experiments.test_reproduce import FAILS, HOLDS
 
@@ -27,6 +28,30 @@ def test_without_a_name_the_tables_are_listed(cli: Command) -> None:
     assert (outcome.code, outcome.err) == (0, "")
     for words in ("nasty/cifar10", "skeptical/cifar10", "filter-pruning/shallow", "Ma et al., Undistillable"):
         assert words in outcome.out
+
+
+def test_names_are_whole_in_the_list_of_a_narrow_terminal(cli: Command) -> None:
+    shown = cli("reproduce", COLUMNS="80").out
+    assert max(map(len, shown.splitlines())) <= 80
+    for found in registry().recipes():
+        assert f"│ {found.name} " in shown
+
+
+def test_data_that_is_absent_is_told_of_once_and_nothing_is_begun(cli: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "no such"
+    outcome = cli("reproduce", "nasty/cifar10", "--scale", "full", "--data-root", str(folder), "-q")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1
+    assert outcome.err.startswith("Error: Nothing was started: 48 of 48 runs need data that is not here. The files of")
+    for words in (
+        f"below `{folder}`",
+        "`data_batch_1.bin`",
+        "`--data-root`",
+        "`RCFRAME_DATA`",
+        "rcframe data show cifar",
+    ):
+        assert outcome.err.count(words) == 1
+    assert not Path("runs").exists()
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])

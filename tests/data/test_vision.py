@@ -54,7 +54,7 @@ def test_files_that_are_there_are_read_without_a_download(tmp_path: Path, monkey
 
 
 def test_absent_files_are_not_downloaded_unless_asked(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match=r"`count` in `one`.*let torchvision fetch the files: `one-file:download=t"):
+    with pytest.raises(RequestError, match=r"`count` in `one`.*: `rcframe data show one-file:download=t"):
         OneFile().load(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
@@ -173,5 +173,5 @@ def test_every_published_data_set_names_its_absent_files(
 ) -> None:
     with pytest.raises(RequestError) as caught:
         source.load(tmp_path)
-    for part in (*expected, f"`{tmp_path}`", "`--data-root`", "`RCFRAME_DATA`", f"`{source.name}:download=true`"):
+    for part in (*expected, f"`{tmp_path}`", "`--data-root`", "`RCFRAME_DATA`", f"show {source.name}:download=true`"):
         assert part in str(caught.value)

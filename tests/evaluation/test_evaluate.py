@@ -20,6 +20,7 @@ from rcframe.evaluation.evaluate import (
     Accuracy,
     Evaluator,
     certified,
+    commonest,
     predict,
     spread,
 )
@@ -55,6 +56,13 @@ class Answers(nn.Module):
 
 def evaluator(x: Tensor, y: Tensor, count: int | None = None) -> Evaluator:
     return Evaluator(images=TensorImages(x, y), count=len(x) if count is None else count)
+
+
+def test_the_commonest_class_is_counted_among_all_and_is_never_none() -> None:
+    assert commonest(torch.tensor([2, 0, 2, 1, 2])) == Accuracy(3, 5)
+    assert commonest(torch.tensor([-1, -1, -1, 0, 1, 1], dtype=torch.int16)) == Accuracy(2, 6)
+    assert commonest(torch.tensor([-1, -1])) == Accuracy(0, 2)
+    assert commonest(torch.zeros(0)) == Accuracy(0, 0)
 
 
 # -- counting ---------------------------------------------------------------------------------------------------------

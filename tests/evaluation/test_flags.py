@@ -6,7 +6,7 @@ from torch import Tensor
 
 from rcframe.api import Attack
 from rcframe.evaluation.crafting import Faults
-from rcframe.evaluation.flags import Findings, difference_flags, trust_flags
+from rcframe.evaluation.flags import Findings, difference_flags, ruled_out_flags, trust_flags
 from rcframe.evaluation.trust.flag import Kind
 from tests.evaluation.trust.suspects import Ascent, Blind, Chance, Foreign, Idle, OneStep
 
@@ -70,6 +70,71 @@ def test_a_difference_is_mentioned_if_it_is_visible_and_may_be_chance(
 ) -> None:
     mine, theirs = (Findings(first(200), attacked={"climb": right}) for right in (student, teacher))
     assert len(list(difference_flags(theirs, mine))) == flagged
+
+
+# -- no better than chance --------------------------------------------------------------------------------------------
+
+
+def classes(*counts: int) -> Tensor:
+    """So many images of the first class, so many of the second, and so on."""
+    return torch.cat([torch.full((count,), label) for label, count in enumerate(counts)])
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_a_network_that_guesses_is_mentioned_whichever_it_is(role: str) -> None:
+    """Wilson's interval of 24 of 200, by hand: (0.12 + 0.0096 ± 0.0460) / 1.0192."""
+    (flag,) = trust_flags(role, Findings(first(24), labels=classes(*[20] * 10)))
+    assert flag == (
+        f"the {role} has 12.0 [8.2, 17.2]% of 200 images right, which does not tell it from one that answers the "
+        "commonest class every time (10.0%); look at its training and its labels before anything else that was "
+        "measured of it"
+    )
+    assert flag.kind is Kind.CHANCE
+
+
+@pytest.mark.parametrize(("right", "flagged"), [(0, 1), (28, 1), (29, 0), (200, 0)])
+def test_whether_a_network_is_better_than_chance_is_asked_of_its_interval(right: int, flagged: int) -> None:
+    """Of ten classes of 20 images: the interval of 28 of 200 begins at 9.9%, that of 29 at 10.3%."""
+    assert len(list(trust_flags("student", Findings(first(right), labels=classes(*[20] * 10))))) == flagged
+
+
+@pytest.mark.parametrize(("right", "flagged"), [(160, 1), (190, 0)])
+def test_chance_is_the_share_of_the_commonest_class(right: int, flagged: int) -> None:
+    """With 160 of 200 images of one class, 80% take no skill."""
+    assert len(list(trust_flags("student", Findings(first(right), labels=classes(20, 160, 20))))) == flagged
+
+
+def test_images_of_one_class_tell_nothing_of_chance() -> None:
+    assert list(trust_flags("teacher", Findings(first(200), labels=classes(200)))) == []
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (classes(200), "(50.0%): it answers one class every time; look"),
+        (classes(200) - 1, "(50.0%): its outputs are no numbers; look"),
+        (classes(199, 1), "(50.0%); look"),
+    ],
+    ids=["one class", "no class", "two classes"],
+)
+def test_a_network_that_always_answers_the_same_is_told_so(answers: Tensor, said: str) -> None:
+    findings = Findings(first(100), labels=classes(100, 100), answers=answers.to(torch.int16))
+    (flag,) = trust_flags("teacher", findings)
+    assert said in flag
+
+
+# -- classes that the teacher rules out ---------------------------------------------------------------------------
+
+
+def test_classes_ruled_out_are_told_to_a_student_that_leaves_them_out() -> None:
+    released = torch.tensor([[1.0, -torch.inf, -torch.inf, 0.0], [1.0, 2.0, 3.0, -torch.inf]])
+    (flag,) = ruled_out_flags(["logits:epochs=1", "other"], released)
+    assert flag.kind is Kind.RULED_OUT
+    assert flag.startswith(
+        "the teacher rules out 37.5% of the classes by logits of -inf, which `logits:epochs=1`, `oth"
+    )
+    assert list(ruled_out_flags([], released)) == []
+    assert list(ruled_out_flags(["logits"], released.nan_to_num(neginf=-1e9))) == []
 
 
 # -- contradictions ---------------------------------------------------------------------------------------------------

@@ -22,6 +22,22 @@ def test_likeness_by_hand() -> None:
     assert (found.agreement, found.among_mistakes) == (Accuracy(2, 5), Accuracy(1, 2))
 
 
+def test_what_agreement_costs_no_look_is_the_share_of_the_teachers_commonest_class() -> None:
+    teacher = torch.eye(3)[[0, 2, 2, 1, 2]]
+    found = Likeness.of(torch.eye(3)[[2, 2, 2, 2, 2]], teacher, torch.tensor([0, 0, 0, 0, 0]))
+    assert found.blind == Accuracy(3, 5)
+    assert found.agreement == found.blind
+
+
+@pytest.mark.parametrize(("agreed", "says"), [(50, False), (58, False), (62, True)])
+def test_agreement_says_something_where_its_interval_lies_above_that(agreed: int, says: bool) -> None:
+    """Wilson's interval of 58 of 100 begins at 48.2%, that of 62 at 52.2%."""
+    likeness = Likeness(
+        agreement=Accuracy(agreed, 100), among_mistakes=Accuracy(0, 0), divergence=None, blind=Accuracy(50, 100)
+    )
+    assert likeness.says_something is says
+
+
 def test_the_divergence_is_that_of_the_teacher_from_the_student() -> None:
     teacher = torch.tensor([[0.75, 0.25]], dtype=torch.float64).log()
     student = torch.tensor([[0.5, 0.5]], dtype=torch.float64).log()

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from rcframe.findings.folders import collect
-from rcframe.findings.overview import amount, overview, percent
+from rcframe.findings.overview import amount, intervals_in_words, overview, percent
 from rcframe.findings.statistics import Estimate
 from rcframe.findings.tables import Table
 from tests.findings.folders_made import Made, falls, make_matrix, make_run, make_unfinished, right, row
@@ -143,3 +143,28 @@ def test_agreement_and_what_a_guarded_teacher_releases_stand_behind_the_accuraci
 )
 def test_what_is_no_accuracy_is_written_in_its_unit(estimate: Estimate | None, unit: float, written: str) -> None:
     assert amount(estimate, unit) == written
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said", "unsaid"),
+    [
+        ({"a": 1}, "of other seeds it says nothing", "mean over the seeds"),
+        ({"a": 2}, "added as squares.", "of one seed"),
+        ({"a": 2, "b": 1}, "added as squares; of one seed, that of the images alone.", "of other seeds"),
+    ],
+)
+def test_the_caption_says_what_the_intervals_of_these_runs_are_over(
+    tmp_path: Path, seeds: dict[str, int], said: str, unsaid: str
+) -> None:
+    for name, count in seeds.items():
+        for seed in range(count):
+            make_run(tmp_path / f"{name}{seed}", Made(seed=seed, settings={"model": {"name": name}}))
+    (caption,) = overview(collect([tmp_path])).notes
+    assert said in caption
+    assert unsaid not in caption
+
+
+def test_intervals_are_put_into_words() -> None:
+    assert intervals_in_words([]) == intervals_in_words([1, 1])
+    assert intervals_in_words([3, 1]).endswith("; with one seed, over images alone.")
+    assert "one seed" not in intervals_in_words([3, 2])

@@ -25,6 +25,18 @@ def tables(draw: st.DrawFn) -> Table:
     return Table(draw(CELLS), tuple(columns), tuple(rows), tuple(draw(st.lists(CELLS, max_size=2))))
 
 
+@pytest.mark.parametrize("width", [50, 80, 120])
+def test_the_names_of_rows_are_whole_on_any_terminal_and_the_rest_is_folded(width: int) -> None:
+    name, words = "skeptical/tiny-imagenet-and-more", "several words of a description " * 4
+    stream = io.StringIO()
+    Console(file=stream, width=width).print(Table("Found", ("recipe", "claim", "source"), ((name, words, words),)))
+    rows = [line.split("│")[1:4] for line in stream.getvalue().splitlines() if line.startswith("│")]
+    assert rows[0][0].strip() == name
+    for place in (1, 2):
+        # A word that is longer than its column is broken, but nothing is left out.
+        assert "".join("".join(row[place] for row in rows).split()) == words.replace(" ", "")
+
+
 @given(tables())
 def test_csv_is_read_back_as_it_was(table: Table) -> None:
     read = list(csv.reader(io.StringIO(render(table, "csv"), newline="")))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 import torch
 from torch import Tensor, nn
 
-from rcframe.errors import RequestError
+from rcframe.errors import RequestError, RunFailed
 from rcframe.networks.taps import find_tap, recording, tap_shapes, taps_of
 
 
@@ -44,6 +46,31 @@ def test_an_unknown_layer_is_refused_with_the_nearest_and_the_taps() -> None:
         find_tap(network, "2.9")
 
 
+def test_a_layer_that_an_option_names_is_refused_with_the_option_and_the_network_it_was_looked_for_in() -> None:
+    network = layered()
+    network.taps = ("1", "2.1")  # type: ignore[assignment]
+    with pytest.raises(RequestError) as refused:
+        find_tap(network, "foo", option="guided", whose="student")
+    assert str(refused.value) == "In the option `guided`: the student has no layer `foo`. Its taps: 1, 2.1."
+
+
+def test_the_nearest_tap_comes_before_a_nearer_layer() -> None:
+    network = nn.ModuleDict({"relu": nn.Identity(), "rely1": nn.Identity()})
+    network.taps = ("relu",)  # type: ignore[assignment]
+    with pytest.raises(RequestError, match=r"Did you mean `relu`\? Its taps: relu\.$"):
+        find_tap(network, "rely2")
+
+
+def test_a_network_without_taps_is_said_to_have_none_and_its_layers_are_listed() -> None:
+    with pytest.raises(RequestError, match=r"It names no taps; its layers: 0, 1, 2, 2\.0, 2\.1, 3\.$"):
+        find_tap(layered(), "9")
+
+
+def test_the_empty_name_is_no_layer() -> None:
+    with pytest.raises(RequestError, match="The network has no layer ``"):
+        find_tap(layered(), "")
+
+
 def test_recorded_activations_are_those_of_a_pass_by_hand() -> None:
     network, x = layered(), torch.randn(6, 3)
     with recording(network, ["1", "2.0"]) as features:
@@ -61,6 +88,82 @@ def test_an_activation_is_kept_as_it_was_although_the_next_layer_overwrites_it()
         network(x)
     assert torch.equal(features["0"], network[0](x))
     assert bool((features["0"] < 0).any())
+
+
+def test_an_overwritten_activation_is_kept_in_every_pass() -> None:
+    network, x = nn.Sequential(nn.Linear(3, 4), nn.ReLU(inplace=True)), torch.randn(5, 3)
+    for _ in range(3):
+        with recording(network, ["0"]) as features:
+            network(x)
+        assert torch.equal(features["0"], network[0](x))
+
+
+def test_an_activation_that_nothing_overwrites_is_copied_in_the_first_pass_alone() -> None:
+    network, x = layered(), torch.randn(2, 3)
+    seen: list[int] = []
+    network[0].register_forward_hook(lambda _layer, _inputs, output: seen.append(output.data_ptr()))
+    read = []
+    for _ in range(3):
+        with recording(network, ["0"]) as features:
+            network(x)
+        read.append(features["0"])
+    assert [kept.data_ptr() == there for kept, there in zip(read, seen, strict=True)] == [False, True, True]
+    assert all(torch.equal(kept, read[0]) for kept in read)
+
+
+class SometimesOver(nn.Module):
+    """Overwrites the output of its layer while it trains, or whenever it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.over = nn.Linear(3, 3), False
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.layer(x)
+        return out.mul_(2) if self.training or self.over else out
+
+
+def test_a_network_that_overwrites_only_while_it_trains_is_read_rightly_in_both_modes() -> None:
+    network, x = SometimesOver(), torch.randn(2, 3)
+    for training in (False, True, False, True, True):
+        network.train(training)
+        with recording(network, ["layer"]) as features:
+            network(x)
+        assert torch.equal(features["layer"], network.layer(x))
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_network_that_begins_to_overwrite_is_refused_rather_than_misread(cleared: bool) -> None:
+    network, x = SometimesOver().eval(), torch.randn(2, 3)
+    with recording(network, ["layer"]):
+        network(x)
+    network.over = True
+    with ExitStack() as stack:
+        features = stack.enter_context(recording(network, ["layer"]))
+        network(x)
+        with pytest.raises(RunFailed, match="output of layer `layer` was overwritten in place"):
+            features.clear() if cleared else stack.close()
+
+
+def test_gradients_are_the_same_bits_with_and_without_a_copy() -> None:
+    network, x = layered(), torch.randn(64, 3)
+    found = []
+    for _ in range(2):
+        with recording(network, ["0"]) as features:
+            out = network(x)
+        read = features["0"]
+        # Three ways back to the layer, whose sum depends on the order in which they are added.
+        loss = (read * read.sigmoid()).sum() / 3 + (read.exp() / 7).sum() + out.sin().sum()
+        found.append(torch.autograd.grad(loss, list(network[0].parameters())))
+    assert all(torch.equal(first, second) for first, second in zip(*found, strict=True))
+
+
+def test_activations_are_recorded_in_inference_mode() -> None:
+    network, x = layered(), torch.randn(2, 3)
+    for _ in range(2):
+        with torch.inference_mode(), recording(network, ["0"]) as features:
+            network(x)
+        assert torch.equal(features["0"], network[0](x))
 
 
 def test_gradients_flow_through_recorded_activations() -> None:

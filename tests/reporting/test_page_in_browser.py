@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import attrs
+import numpy as np
 import pytest
+from PIL import Image
 
 from rcframe.findings.folders import collect
 from rcframe.reporting.write import write_report
@@ -120,6 +124,20 @@ def opened_at(page: Page, width: int) -> Page:
     return page
 
 
+@attrs.frozen
+class Corners:
+    """The colours of the lower left and of the lower right corner of a picture."""
+
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+
+
+def corners(screenshot: bytes) -> Corners:
+    """Look at a box where no letter stands."""
+    pixels = np.asarray(Image.open(io.BytesIO(screenshot)).convert("RGB"))
+    return Corners(tuple(pixels[-6, 1].tolist()), tuple(pixels[-6, -2].tolist()))
+
+
 def test_it_shows_every_section_and_picture(opened: Page) -> None:
     assert opened.title() == "Everything <&>"
     assert opened.locator("section h2").count() == 14
@@ -133,13 +151,46 @@ def test_the_contents_lead_to_the_sections(opened: Page) -> None:
     assert opened.evaluate("() => document.querySelector('#training').getBoundingClientRect().top") < 900
 
 
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("width", [360, *WIDTHS])
 @pytest.mark.parametrize("data", ["shut", "open"])
 def test_the_page_never_scrolls_sideways(opened: Page, width: int, data: str) -> None:
     if data == "open":
         opened.evaluate("() => document.querySelectorAll('details').forEach(one => one.open = true)")
     widest = opened_at(opened, width).evaluate("() => document.documentElement.scrollWidth")
     assert widest <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_table_that_goes_on_beyond_its_box_shades_that_edge_until_its_end_is_seen(opened: Page, scheme: str) -> None:
+    opened.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    box = opened_at(opened, 360).locator("#summary .scroll").first
+    assert box.evaluate("box => box.scrollWidth > box.clientWidth + 50")
+    begun = corners(box.screenshot())
+    box.evaluate("box => box.scrollLeft = box.scrollWidth")
+    ended = corners(box.screenshot())
+    assert begun.left == ended.left == ended.right
+    assert begun.right != begun.left
+    # All of it is seen in a wide window.
+    narrow = opened_at(opened, 1400).locator("#claims .scroll").last
+    assert narrow.evaluate("box => box.scrollWidth <= box.clientWidth")
+    assert corners(narrow.screenshot()).right == ended.right
+
+
+@pytest.mark.parametrize("width", [360, 400])
+def test_the_title_of_a_wide_table_and_its_first_column_stay_in_sight(opened: Page, width: int) -> None:
+    opened.evaluate("() => document.querySelectorAll('details').forEach(one => one.open = true)")
+    places: list[tuple[float, float]] = opened_at(opened, width).evaluate(
+        """() => [...document.querySelectorAll(".scroll")].flatMap(box => {
+            const seen = box.querySelectorAll("caption span, thead th:first-child, tbody tr:first-child th");
+            return [0, box.scrollWidth].flatMap(to => {
+                box.scrollLeft = to;
+                return [...seen].map(one => one.getBoundingClientRect()).map(place => [place.left, place.right]);
+            });
+        })"""
+    )
+    assert len(places) > 100
+    assert min(left for left, _ in places) >= 0
+    assert max(right for _, right in places) <= width
 
 
 @pytest.mark.parametrize("width", WIDTHS)

@@ -25,7 +25,7 @@ def test_the_mean_output_of_each_class_is_a_row(tmp_path: Path) -> None:
     made = answered(Made(), logits(1), logits(2))
     (exhibit,) = profiles(run(tmp_path, made), "teacher", "teacher sly", "profile-1")
     assert exhibit.name == "profile-1"
-    assert exhibit.caption == "Mean softened outputs for the images of each class, in percent: teacher sly."
+    assert exhibit.caption == "Mean outputs at temperature 4 for the images of each class, in percent: teacher sly."
     assert exhibit.heat is not None
     assert [row.name for row in exhibit.heat.rows] == list(CLASSES)
     assert exhibit.heat.columns == CLASSES

@@ -59,7 +59,7 @@ def session_of(**settings: object) -> Session:
     )
 
 
-def flags_of(student: nn.Module, told: Told, cache: Cache | None = None, **settings: object) -> tuple[str, ...]:
+def flags_of(student: nn.Module, told: Told, /, cache: Cache | None = None, **settings: object) -> tuple[str, ...]:
     session, teacher = session_of(**settings), freeze(trained_network("teacher", 40))
     store = Store(progress=None, cache=cache, log=WorkLog(), compute=Compute(), every=5, say=told.said, stop=Stop())
     surrogates = Surrogates(session, teacher, student, store, told)
@@ -82,6 +82,48 @@ def test_without_attacks_nothing_is_examined(rounded: nn.Module) -> None:
     told = Told()
     assert flags_of(rounded, told) == ()
     assert not [text for text in told.words if "distrust" in text]
+
+
+class Stuck(nn.Module):
+    """Names its third class for every image."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x)
+        return logits * 0 + nn.functional.one_hot(torch.tensor(2), logits.shape[1])
+
+
+def test_a_network_that_learnt_nothing_is_told_without_any_attack() -> None:
+    (flag,) = flags_of(freeze(Stuck(trained_network("teacher", 40))), Told())
+    assert isinstance(flag, Flag)
+    assert flag.kind is Kind.CHANCE
+    assert flag.startswith("the student has ")
+    assert "it answers one class every time" in flag
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "flagged"),
+    [
+        ("stingy:keep=1", "logits", 1),
+        ("stingy:keep=1", "adversarial-distill", 1),
+        ("stingy:keep=1", "adversarial-distill:loss=kl", 0),
+        ("stingy:keep=1", "kd", 0),
+        ("stingy:keep=3", "logits", 0),
+        ("plain", "logits", 0),
+    ],
+)
+def test_classes_that_a_teacher_rules_out_and_a_student_ignores_are_told_of(
+    teacher: str, student: str, flagged: int
+) -> None:
+    flags = flags_of(freeze(trained_network("student", 40)), Told(), teacher=teacher, student=student)
+    told = [flag for flag in flags if isinstance(flag, Flag) and flag.kind is Kind.RULED_OUT]
+    assert len(told) == flagged
+    assert all(
+        flag.startswith("the teacher rules out 66.7% of the classes") and f"`{student}`" in flag for flag in told
+    )
 
 
 class Unsteady(nn.Module):

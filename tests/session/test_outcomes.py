@@ -103,8 +103,12 @@ def test_outcomes_go_by_the_names_of_evidence() -> None:
 def test_distrust_looks_at_the_same_judgements() -> None:
     found = outcomes(a=Outcome(right=torch.tensor([True] * 4), faults=Faults(1, 0), queries=Queries(5, 0, 1)))
     found.unseen, found.radii["c"] = ("cat",), torch.tensor([0.1])
+    found.clean = Outcome(right=CLEAN, answers=torch.tensor([0, 1, 2, 3]))
     findings = found.findings()
     assert torch.equal(findings.clean, CLEAN)
+    assert torch.equal(findings.labels, found.labels)
+    assert findings.answers is not None
+    assert findings.answers.tolist() == [0, 1, 2, 3]
     assert findings.attacked["a"].tolist() == [True] * 4
     assert findings.faults == {"a": Faults(1, 0)}
     assert findings.queries == {"a": Queries(5, 0, 1)}

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from rcframe.evaluation.calibration import Calibration
+from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.likeness import Likeness
 from rcframe.evaluation.softness import Softness
-from rcframe.session.outputs_report import Outputs, outputs_as_json, outputs_from_json
+from rcframe.session.outputs_report import Outputs, about_agreement, outputs_as_json, outputs_from_json
 
 LABELS = torch.tensor([0, 1, 1, 0, 2])
 LOGITS = 3 * torch.randn(5, 3, generator=torch.Generator().manual_seed(1))
@@ -68,3 +69,33 @@ def test_fractions_stand_with_their_counts_and_intervals() -> None:
         "high": high,
     }
     assert set(written(full())["calibration"]["error"]) == {"value", "low", "high", "n"}
+
+
+def likeness(agreed: int, blind: int) -> Likeness:
+    of = (Accuracy(agreed, 100), Accuracy(0, 0), Accuracy(blind, 100))
+    return Likeness(agreement=of[0], among_mistakes=of[1], divergence=None, blind=of[2])
+
+
+def test_reports_from_before_a_baseline_was_counted_have_none() -> None:
+    older = written(full())
+    del older["likeness"]["blind"]
+    found = outputs_from_json(older).likeness
+    assert found is not None
+    assert found.blind is None
+    assert about_agreement([found]) == ""
+
+
+def test_agreement_that_takes_no_look_is_remarked_on() -> None:
+    assert about_agreement([likeness(100, 100)]) == (
+        "A student that always names the class which the teacher names most would agree on 100.0% of the images: "
+        "agreement is no sign of imitation."
+    )
+    assert about_agreement([likeness(90, 12), likeness(40, 35), likeness(40, 38)]) == (
+        "In 2 of 3 runs a student that always names the class which the teacher names most would agree on 38.0% of the "
+        "images: agreement is no sign of imitation there."
+    )
+
+
+@pytest.mark.parametrize("found", [[], [likeness(90, 12)], [likeness(0, 0)]], ids=["none", "imitation", "no numbers"])
+def test_other_agreement_is_not_remarked_on(found: list[Likeness]) -> None:
+    assert about_agreement(found) == ""

@@ -86,6 +86,22 @@ def test_certified_radii_stand_with_their_number() -> None:
     ]
 
 
+def test_a_long_model_is_shortened_and_a_short_one_is_not() -> None:
+    deep = "headed:model=(convnet:width=1.0,channels=16+16+32),tap=auto,deeper=auto,head=separable"
+    edge = "wideresnet:depth=16,width=4,dropout=0.25"
+    assert len(edge) == 40
+    whole = report()
+    teacher, student = attrs.evolve(whole.teacher, model=deep), attrs.evolve(whole.student, model=edge)
+    stream = io.StringIO()
+    Console(file=stream, width=200).print(attrs.evolve(whole, teacher=teacher, student=student))
+    (line,) = [line for line in stream.getvalue().splitlines() if line.startswith("│ model")]
+    assert [cell.strip() for cell in line.split("│")[2:4]] == [
+        "headed:model=(convnet:width=1.0,channel…",
+        "wideresnet:depth=16,width=4,dropout=0.25, lif",
+    ]
+    assert teacher.as_json()["model"] == deep
+
+
 def test_sizes_are_written_with_separators() -> None:
     assert row("parameters") == ["parameters", "1,234,567", "1,234,567"]
     assert row("of them") == ["of them non-zero", "1,200", "1,100"]
@@ -243,3 +259,18 @@ def test_over_seeds_agreement_and_calibration_have_their_spreads() -> None:
     assert [cell.split()[0] for cell in cells["calibration error"]] == ["1.8", "23.2"]
     assert seeds.student()["agreement"].values == (0.75, 0.75)
     assert "agreement" not in seeds.teacher()
+
+
+def monotonous(seed: int = 3) -> Report:
+    """A report of a teacher that names one class for all images, and of a student that does so too."""
+    labels, outputs = torch.tensor([0, 1, 1, 0]), torch.tensor([[4.0, 0.0]]).repeat(4, 1)
+    likeness = Outputs(likeness=Likeness.of(outputs, outputs, labels))
+    return attrs.evolve(report(), seed=seed, student=attrs.evolve(report().student, outputs=likeness))
+
+
+def test_agreement_on_one_class_is_remarked_on_below_the_table() -> None:
+    said = "would agree on 100.0% of the images: agreement is no sign of imitation"
+    assert said in " ".join(widely(monotonous(), 300))
+    over_seeds = " ".join(widely(SeedsReport("", (monotonous(), monotonous(4))), 300))
+    assert "In 2 of 2 runs a student that always names the class which the teacher names most" in over_seeds
+    assert "imitation" not in " ".join(widely(report(), 300))

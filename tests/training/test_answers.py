@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from threading import Barrier
+from typing import TypeVar, cast
 
 import attrs
 import pytest
 import torch
+from hypothesis import assume, given, settings, strategies as st
 from torch import Tensor, nn
 
 from rcframe.access import Access
@@ -17,7 +20,7 @@ from rcframe.storage.keeper import Keeper, Work
 from rcframe.testing.stand_in import stand_in_announced
 from rcframe.testing.subject import STAND_IN
 from rcframe.testing.toys import toy_dataset, toy_images, toy_run, trained_network
-from rcframe.training.answers import Answers
+from rcframe.training.answers import Answers, within
 from rcframe.training.compute import Compute
 from rcframe.training.context import Run
 from rcframe.training.loop import execute
@@ -157,32 +160,137 @@ def test_a_budget_below_the_number_of_images_is_refused_before_the_first_is_aske
 
 
 class Several(Compute):
-    """One of several processes; what the others would give was put in beforehand."""
+    """One of several processes, here threads, which wait for each other where they exchange something."""
 
-    def __init__(self, index: int, count: int, gathered: Sequence[object] = ()) -> None:
+    def __init__(self, index: int, table: list[object], meeting: Barrier) -> None:
         super().__init__()
-        self.index, self.count, self.gathered = index, count, gathered
-        self.given: object = None
+        self.index, self.count = index, len(table)
+        self.table, self.meeting = table, meeting
 
     def gather(self, item: T) -> list[T]:
-        self.given = item
-        return [*self.gathered] or [item]  # type: ignore[list-item]  # what the others gave is of this kind
+        self.table[self.index] = item
+        self.meeting.wait(timeout=60)
+        gathered = cast("list[T]", list(self.table))
+        self.meeting.wait(timeout=60)
+        return gathered
+
+
+def together(count: int, work: Callable[[Several], T]) -> list[T]:
+    """Let every process do its work at the same time as the others; return what each found, or raise what one did."""
+    table: list[object] = [None] * count
+    meeting = Barrier(count)
+
+    def one(index: int) -> T:
+        try:
+            return work(Several(index, table, meeting))
+        except Exception:
+            meeting.abort()
+            raise
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
 
 
 @pytest.mark.parametrize(("images", "count"), [(7, 2), (2, 3), (600, 2)])
 def test_processes_ask_for_each_image_once_together_and_all_know_every_answer(images: int, count: int) -> None:
     asked = toy_images(images, 7)
-    crew = [Several(index, count) for index in range(count)]
-    oracles = [oracle_of() for _ in crew]
-    for oracle, process in zip(oracles, crew, strict=True):
-        if process.part(images):
-            Answers(oracle, asked, process).logits(batch_of(asked, 0))
-    assert sum(oracle.queries.images for oracle in oracles) == images
+    oracles = [oracle_of() for _ in range(count)]
+
+    def learn(process: Several) -> Tensor:
+        return Answers(oracles[process.index], asked, process).logits(batch_of(asked, *range(images)))
+
     whole = directly(asked.first(images).images)
-    gathered = [process.given if process.part(images) else [] for process in crew]
-    knowing = Answers(oracle_of(), asked, Several(count - 1, count, gathered))
-    everything = knowing.logits(batch_of(asked, *range(images)))
-    assert torch.allclose(everything, whole, atol=1e-5)
+    for found in together(count, learn):
+        assert torch.allclose(found, whole, atol=1e-5)
+    assert [oracle.queries.images for oracle in oracles] == [
+        images // count + (index < images % count) for index in range(count)
+    ]
+
+
+def spent(budgets: Sequence[int], first: int, second: int) -> list[ModelOracle]:
+    """Let processes with these budgets ask for two sets of images, one after the other; return their oracles."""
+    oracles = [oracle_of(budget=budget) for budget in budgets]
+    sets = [toy_images(first, 7), toy_images(second, 8)]
+
+    def learn(process: Several) -> None:
+        for images in sets:
+            found = Answers(oracles[process.index], images, process).logits(batch_of(images, *range(len(images))))
+            assert torch.allclose(found, directly(images.first(len(images)).images), atol=1e-5)
+
+    together(len(budgets), learn)
+    return oracles
+
+
+def test_a_budget_that_processes_divide_is_enough_for_as_many_images_as_it_says() -> None:
+    # The first process asks for 4 of 7, and of the 3 that follow for one: the other has one left over.
+    oracles = spent([5, 5], 7, 3)
+    assert [(oracle.queries.images, oracle.remaining) for oracle in oracles] == [(5, 0), (5, 0)]
+    assert [oracle.queries.images for oracle in spent([7, 4, 9], 15, 4)] == [7, 4, 8]
+
+
+def test_one_image_beyond_a_divided_budget_is_refused_by_all_processes_in_the_same_words() -> None:
+    images = toy_images(7, 7)
+    oracles = [oracle_of(budget=budget) for budget in (4, 2)]
+
+    def refused(process: Several) -> str:
+        with pytest.raises(BudgetExceeded) as caught:
+            Answers(oracles[process.index], images, process).logits(batch_of(images, 0))
+        return str(caught.value)
+
+    first, second = together(2, refused)
+    assert first == second
+    assert "answer for 7 images, each of them once, but the query budget leaves 6." in first
+    assert [oracle.queries.images for oracle in oracles] == [0, 0]
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40)), min_size=1, max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_shares_stay_within_what_each_is_free_to_ask_and_add_up(processes: list[tuple[int, int]]) -> None:
+    parts, free = [part for part, _ in processes], [own for _, own in processes]
+    assume(sum(free) >= sum(parts))
+    shares = within(parts, free)
+    assert sum(shares) == sum(parts)
+    assert all(0 <= share <= own for share, own in zip(shares, free, strict=True))
+    if all(part <= own for part, own in processes):
+        assert shares == parts
+
+
+def test_processes_that_go_on_ask_for_the_same_parts_as_before() -> None:
+    """Divided anew, the answers would come in other batches, and round otherwise."""
+    images = toy_images(7, 7)
+    states: list[dict[str, object]] = [{}, {}]
+
+    def begin(process: Several) -> Tensor:
+        answers = Answers(oracle_of(budget=(5, 2)[process.index]), images, process)
+        found = answers.logits(batch_of(images, *range(7)))
+        states[process.index] = answers.state_dict()
+        return found
+
+    whole = together(2, begin)
+
+    def go_on(process: Several) -> tuple[Tensor, ModelOracle, int]:
+        network = Counting()
+        answers = Answers(oracle := ModelOracle(network, LOGIT, budget=0), images, process)
+        answers.load_state_dict(states[process.index])
+        return answers.logits(batch_of(images, *range(7))), oracle, network.images
+
+    for before, (after, oracle, seen), share in zip(whole, together(2, go_on), (5, 2), strict=True):
+        assert torch.equal(before, after)
+        assert (oracle.queries.images, seen) == (0, share)
+
+
+class Counting(nn.Module):
+    """Counts the images that it is shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = trained_network()
+        self.images = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.images += len(x)
+        logits: Tensor = self.net(x)
+        return logits
 
 
 # -- going on

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 import pytest
 import torch
-from rcframe_adversarial_training.climb import Climb
 from rcframe_adversarial_training.collapse import CollapseWatch, collapsed
 from rcframe_adversarial_training.fast import FastTeacher
 from torch import Tensor, nn
 
-from rcframe import Batch, RequestError, Stage, Threat
+from rcframe import Batch, Climb, RequestError, Stage, Threat
 from rcframe.testing.toys import fingerprint, toy_images, toy_run, trained_network
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor

@@ -11,11 +11,19 @@ from hypothesis import given, settings, strategies as st
 from rcframe_counterattacks.scm import SCM, sequence_loss
 from torch import Tensor, nn
 
-from rcframe import Access, Data, ModelOracle, Oracle, Run, Stage, TensorImages
+from rcframe import Access, Data, ModelOracle, Oracle, Run, TensorImages
 from rcframe.choice import parse_choice
-from rcframe.testing.toys import CLASSES, fingerprint, some_images, toy_dataset, toy_images, toy_run, trained_network
+from rcframe.testing.toys import (
+    CLASSES,
+    StageLog,
+    fingerprint,
+    some_images,
+    toy_dataset,
+    toy_images,
+    toy_run,
+    trained_network,
+)
 from rcframe.training.loop import execute
-from rcframe.training.monitor import Monitor
 
 
 def logits(seed: int) -> Tensor:
@@ -51,22 +59,8 @@ def test_a_term_without_weight_is_left_out() -> None:
 # --- the sequence ----------------------------------------------------------------------------------------------------
 
 
-class Recorder(Monitor):
-    """Keeps the stages, and the state of each when it ended."""
-
-    def __init__(self) -> None:
-        self.stages: list[Stage] = []
-        self.finished: list[str] = []
-
-    def stage_started(self, stage: Stage) -> None:
-        self.stages.append(stage)
-
-    def stage_done(self, stage: Stage) -> None:
-        self.finished.append(fingerprint(stage.target))
-
-
-def train(strategy: SCM, teacher: Oracle, run: Run) -> tuple[nn.Module, Recorder]:
-    recorder, student = Recorder(), run.network("student")
+def train(strategy: SCM, teacher: Oracle, run: Run) -> tuple[nn.Module, StageLog]:
+    recorder, student = StageLog(), run.network("student")
     assert execute(strategy.plan(student, teacher, run), recorder) is student
     return student, recorder
 

@@ -161,13 +161,15 @@ def test_maps_of_different_sizes_are_told_of_once(teacher: nn.Module) -> None:
 def test_layers_that_do_not_exist_are_refused_on_both_sides(teacher: nn.Module) -> None:
     student = network("4+4")
     assert Attention().mismatch(student, teacher) is None
-    for strategy, role in (
-        (Attention(taps=("net.relu7",)), "student"),
-        (Attention(teacher_taps=("net.relu7",)), "teacher"),
+    for strategy, role, option in (
+        (Attention(taps=("net.relu1", "net.relu7")), "student", "taps"),
+        (Attention(teacher_taps=("net.relu7",)), "teacher", "teacher_taps"),
     ):
-        reason = strategy.mismatch(student, teacher)
-        assert reason is not None
-        assert f"the {role} has no layer `net.relu7`; its taps are net.relu1, net.relu2" in reason
+        words = (
+            rf"^In the option `{option}`: the {role} has no layer `net\.relu7`\. Did you .* Its taps: net\.relu1, net"
+        )
+        with pytest.raises(RequestError, match=words):
+            strategy.mismatch(student, teacher)
 
 
 def test_networks_without_maps_or_with_too_few_taps_are_refused(teacher: nn.Module) -> None:

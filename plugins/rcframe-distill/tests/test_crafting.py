@@ -5,12 +5,11 @@ import pytest
 import torch
 from rcframe_distill.adversarial import AdversarialDistill
 from rcframe_distill.ard import ARD
-from rcframe_distill.ascent import Ascent
 from rcframe_distill.crafting import Crafting, away_from
 from rcframe_distill.rslad import RSLAD
 from torch import Tensor, nn
 
-from rcframe import Data, ModelOracle, RequestError, Run, Stage
+from rcframe import Climb, Data, ModelOracle, RequestError, Run, Stage
 from rcframe.testing.toys import CLASSES, fingerprint, some_images, toy_dataset, toy_run
 from rcframe.training.loop import execute
 from rcframe.training.monitor import Monitor
@@ -94,7 +93,7 @@ def test_the_mode_of_the_crafting_is_the_one_asked_for(cls: type[Crafting], norm
 def test_the_steps_are_those_of_the_options(normed: nn.Module) -> None:
     strategy = ARD(steps=7, step_size=0.01, start="gaussian", attack_eps=0.2)
     inner = strategy.crafting(toy_run("student"), normed)
-    assert isinstance(inner.attack, Ascent)
+    assert isinstance(inner.attack, Climb)
     assert (inner.attack.steps, inner.attack.step_size, inner.attack.start) == (7, 0.01, "gaussian")
     assert (inner.threat.eps, inner.threat.norm, inner.mode) == (0.2, "linf", "eval")
     customary = ARD().crafting(toy_run("student"), normed)

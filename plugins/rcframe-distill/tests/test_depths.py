@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, strategies as st
-from rcframe_distill.depths import Layer, Pair, lacking, middle, spread, student_layers, teacher_layers, untapped
+from rcframe_distill.depths import Layer, Pair, middle, obstacle, spread, student_layers, teacher_layers
 from torch import nn
 
-from rcframe import Access, ModelOracle
+from rcframe import Access, ModelOracle, RequestError
 from rcframe.testing.toys import toy_run
 
 
@@ -41,18 +41,17 @@ def test_layers_come_with_their_shapes_from_both_sides(teacher: nn.Module) -> No
 
 
 def test_a_layer_that_is_missing_is_named_with_those_that_exist(teacher: nn.Module) -> None:
-    assert lacking(teacher, "teacher", ["net.relu1", "net.fc1"]) is None
-    reason = lacking(teacher, "teacher", ["net.relu1", "net.relu9"])
-    assert reason is not None
-    assert "the teacher has no layer `net.relu9`; its taps are net.relu1, net.relu2, net.relu3" in reason
-    assert "net.conv1" in reason
-    bare = nn.Sequential(nn.Flatten(), nn.Linear(64, 3))
-    assert lacking(bare, "student", ["2"]) == "the student has no layer `2`; all its layers are 0, 1"
+    assert obstacle(teacher, "teacher", "taps", ["net.relu1", "net.fc1"]) is None
+    words = r"^In the option `taps`: the teacher has no layer `net\.relu9`\. .* Its taps: net\.relu1, .*, net\.relu3\.$"
+    with pytest.raises(RequestError, match=words):
+        obstacle(teacher, "teacher", "taps", ["net.relu1", "net.relu9"])
 
 
 def test_a_network_without_taps_needs_layers_to_be_named(teacher: nn.Module) -> None:
-    assert untapped(teacher, "teacher", "hint") is None
-    reason = untapped(nn.Sequential(nn.Flatten()), "student", "taps")
+    assert obstacle(teacher, "teacher", "hint", []) is None
+    bare = nn.Sequential(nn.Flatten())
+    assert obstacle(bare, "student", "taps", ["0"]) is None
+    reason = obstacle(bare, "student", "taps", [])
     assert reason == "the student names no taps: choose with the option `taps` from its layers 0"
 
 

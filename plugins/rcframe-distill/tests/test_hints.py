@@ -9,7 +9,7 @@ from rcframe_distill.hints import Hints, hint_loss
 from rcframe_distill.kd import KD
 from torch import Tensor, nn
 
-from rcframe import Access, ModelOracle, Stage, recording
+from rcframe import Access, ModelOracle, RequestError, Stage, recording
 from rcframe.models.plain import ConvNet
 from rcframe.testing.toys import CLASSES, fingerprint, toy_dataset, toy_run
 from rcframe.training.loop import execute
@@ -119,9 +119,14 @@ def test_layers_that_do_not_exist_are_refused_on_both_sides(teacher: nn.Module) 
     student = ConvNet(channels=(4, 4), hidden=8).build(toy_dataset().info)
     assert Hints().mismatch(student, teacher) is None
     assert Hints(guided="net.fc1", hint="net.fc2").mismatch(student, teacher) is None
-    found = str(Hints(guided="relu1").mismatch(student, teacher))
-    assert "the student has no layer `relu1`; its taps are net.relu1, net.relu2" in found
-    found = str(Hints(hint="relu1").mismatch(student, teacher))
-    assert "the teacher has no layer `relu1`; its taps are net.relu1, net.relu2, net.relu3" in found
+    found = (
+        r"^In the option `guided`: the student has no layer `relu1`\. Did you mean `net\.relu1`\? Its taps: net\.relu1"
+    )
+    with pytest.raises(RequestError, match=found):
+        Hints(guided="relu1").mismatch(student, teacher)
+    with pytest.raises(
+        RequestError, match=r"^In the option `hint`: the teacher has no layer `foo`\. Its taps: net\.relu1"
+    ):
+        Hints(hint="foo").mismatch(student, teacher)
     assert "the student names no taps" in str(Hints().mismatch(student_with_norms(), teacher))
     assert Hints(guided="2").mismatch(student_with_norms(), teacher) is None

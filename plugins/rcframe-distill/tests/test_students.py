@@ -208,8 +208,8 @@ def test_it_runs_from_the_command_line(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("student", "said"),
     [
-        ("attention:taps=nowhere", "its taps are net.relu1, net.relu2"),
-        ("hints:hint=nowhere", "its taps are net.relu1, net.relu2"),
+        ("attention:taps=nowhere", "Its taps: net.relu1, net.relu2."),
+        ("hints:hint=nowhere", "Its taps: net.relu1, net.relu2."),
         ("logits:images=extra", "brings none"),
         ("ard:attack_norm=l2", "set `attack_eps`"),
         ("ard:attack=nothing", "nothing"),

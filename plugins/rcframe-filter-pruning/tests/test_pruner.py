@@ -418,7 +418,7 @@ def test_layers_that_mix_channels_are_found_out(mixer: nn.Module) -> None:
 
 
 def test_skipping_a_layer_that_is_not_there_is_refused_before_training() -> None:
-    with pytest.raises(RequestError, match=r"no layer `11`\. Did you mean `1`\?"):
+    with pytest.raises(RequestError, match=r"^In the option `skip`: the network has no layer `11`\. Did .* `1`\?"):
         Filters(skip=("11",)).unsupported(plain_net())
 
 

@@ -52,11 +52,18 @@ def test_the_teachers_layer_comes_first_and_the_final_classifier_is_none() -> No
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (PlaceOptions(tap="x"), r"no layer `x`\..*Its taps: a, c, e, g"),
-        (PlaceOptions(deeper=("a", "output")), r"no layer `output`\..*Its taps: a, c, e, g"),
-        (PlaceOptions(tap="0"), r"no depth 0\. Its taps by depth: 1 `a`, 2 `c`, 3 `e`, 4 `g`\."),
+        (PlaceOptions(tap="x"), r"^In the option `tap`: the network has no layer `x`\..*Its taps: a, c, e, g"),
+        (
+            PlaceOptions(deeper=("a", "output")),
+            r"^In the option `deeper`: the network has no layer `output`\..*Its taps: a, c, e, g",
+        ),
+        (PlaceOptions(tap=""), r"^In the option `tap`: the network has no layer ``\."),
+        (
+            PlaceOptions(tap="0"),
+            r"^In the option `tap`: the network has no depth 0\. Its taps by depth: 1 `a`, 2 `c`, 3 `e`, 4 `g`\.",
+        ),
         (PlaceOptions(tap="5"), r"no depth 5\."),
-        (PlaceOptions(deeper=("9",)), r"no depth 9\."),
+        (PlaceOptions(deeper=("9",)), r"^In the option `deeper`: the network has no depth 9\."),
     ],
 )
 def test_a_layer_or_depth_that_is_not_there_is_refused_with_those_that_are(options: PlaceOptions, words: str) -> None:
@@ -72,7 +79,7 @@ def test_a_network_that_names_too_few_taps_needs_a_layer_to_be_named() -> None:
 
 def test_a_layer_called_by_a_number_comes_before_a_depth() -> None:
     chain = nn.Sequential(nn.Identity(), nn.Identity())
-    assert layer_at(chain, "1") == "1"
+    assert layer_at(chain, "1", "tap") == "1"
     chain.taps = ("0", "1")  # type: ignore[assignment]
-    assert layer_at(chain, "1") == "1"
-    assert layer_at(chain, "2") == "1"
+    assert layer_at(chain, "1", "tap") == "1"
+    assert layer_at(chain, "2", "tap") == "1"

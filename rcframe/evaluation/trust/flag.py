@@ -10,6 +10,8 @@ class Kind(enum.StrEnum):
 
     FEW_IMAGES = "few images"
     UNSEEN_CLASSES = "unseen classes"
+    CHANCE = "no better than chance"
+    RULED_OUT = "classes ruled out"
     DIFFERENCE = "difference within noise"
     CERTIFICATE = "broken certificate"
     FAULTS = "faulty attack"

@@ -33,13 +33,14 @@ _MOST_LINES = 12
 
 
 def section(collection: Collection) -> Section | None:
-    """Return the section on compression, if there are students of several sizes."""
+    """Return the section on compression, if there are students or teachers of several sizes."""
     groups = collection.groups
-    sizes = {_nonzero(group, role) for group in groups for role in ("student", "teacher")}
-    if min(sizes) > _SMALLER * max(sizes):
+    sizes = {role: {_nonzero(group, role) for group in groups} for role in ROLES}
+    if all(min(of_role) > _SMALLER * max(of_role) for of_role in sizes.values()):
+        # What all have in common, such as being half as large as their teacher, is no abscissa.
         return None
     lines = tuple(_lines(groups))
-    log = spans_decades(sizes)
+    log = spans_decades(sizes["teacher"] | sizes["student"])
     chart = Chart(x=Axis("parameters that are not zero", log=log, at_values=True), y=Axis("accuracy (%)"), lines=lines)
     exhibit = Exhibit(
         name="compression", caption=_CAPTION, data=_data(groups), drawing=draw(chart, _CAPTION), legend=legend(lines)

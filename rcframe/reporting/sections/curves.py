@@ -44,7 +44,9 @@ def section(collection: Collection) -> Section | None:
     drawn = [_exhibit(track, of_groups, number) for number, track in enumerate(tracks[:_MOST])]
     if not drawn:
         return None
-    says = ["Means over seeds; a band reaches from the lowest seed to the highest. Equal curves are drawn once."]
+    several = any(len(group.runs) > 1 for group in collection.groups)
+    bands = ["Means over seeds; a band reaches from the lowest seed to the highest."] if several else []
+    says = [" ".join([*bands, "Equal curves are drawn once."])]
     if len(tracks) > _MOST:
         says.append(f"The first {_MOST} of {len(tracks)} curves are shown; metrics.jsonl of each run has all.")
     return Section(name="training", title="Training curves", says=tuple(says), exhibits=tuple(drawn))

@@ -5,25 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-import attrs
-
+from rcframe.errors import listed
 from rcframe.evaluation.amount import Amount
 from rcframe.evaluation.calibration import Calibration
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.likeness import Likeness
 from rcframe.evaluation.softness import Softness
-from rcframe.findings.figures import ROLES, model_of
-from rcframe.findings.folders import Collection, Group
-from rcframe.findings.overview import amount, percent
+from rcframe.findings.folders import Collection
+from rcframe.findings.overview import amount, intervals_in_words, percent
 from rcframe.findings.statistics import estimate, estimate_amounts
 from rcframe.findings.tables import NOTHING, Table
-from rcframe.reporting.chart import number, told_apart
-from rcframe.reporting.naming import name_of
+from rcframe.reporting.chart import number
+from rcframe.reporting.networks import Network, networks
 from rcframe.reporting.profiles import profiles
 from rcframe.reporting.reliability import reliability
 from rcframe.reporting.section import Exhibit, Section
-from rcframe.session.evidence import Role
-from rcframe.session.outputs_report import Outputs
+from rcframe.session.outputs_report import about_agreement
 
 _SAYS = (
     "Softened outputs are what a student learns from: entropy in nats, peaks are classes above a tenth, the margin is "
@@ -32,25 +29,22 @@ _SAYS = (
     "much of it that would be stands beside it.",
 )
 _COLOURS = "In the matrices, each row is a class and each column what its images get on average; its own class is blue."
-_INTERVALS = "Means over the seeds, with 95% intervals over seeds and images."
+_MISTAKES = (
+    "Among the teacher's mistakes: of the images that the teacher gets wrong, whose number stands behind `of`; the "
+    "interval is over these alone."
+)
+_MISTAKES_OF_SEEDS = (
+    "Among the teacher's mistakes: of the images that the teacher gets wrong, counted together over all seeds; their "
+    "number stands behind `of`. The interval is over these as if each were another image, and holds no noise of the "
+    "seeds."
+)
 _MOST_DRAWN = 6
-
-
-@attrs.frozen(eq=False)
-class Network:
-    """A network of some runs that differ in the seed only."""
-
-    name: str
-    role: Role
-    group: Group
-    #: What the outputs give away in each run.
-    outputs: tuple[Outputs, ...]
 
 
 def section(collection: Collection) -> Section | None:
     """Return the section on outputs."""
     found = networks(collection.groups)
-    tables = [table for make in (_agreement, _softness, _calibration) if (table := make(found)).rows]
+    tables = [table for table in (_agreement(found), *_softness(found), _calibration(found)) if table.rows]
     if not tables:
         return None
     exhibits = tuple(_exhibits(found))
@@ -64,38 +58,35 @@ def section(collection: Collection) -> Section | None:
     )
 
 
-def networks(groups: Sequence[Group]) -> list[Network]:
-    """Return the teachers, then the students; a network that several groups share once."""
-    found: dict[tuple[Role, tuple[Outputs, ...]], Network] = {}
-    known = [group for group in groups if model_of(group.first.report, "student").outputs != Outputs()]
-    for role in ROLES:
-        for group in known:
-            outputs = tuple(model_of(run.report, role).outputs for run in group.runs)
-            found.setdefault((role, outputs), Network(name_of(group, known, role), role, group, outputs))
-    names = told_apart([network.name for network in found.values()])
-    return [attrs.evolve(network, name=name) for network, name in zip(found.values(), names, strict=True)]
-
-
 # -- tables ---------------------------------------------------------------------------------------------------------
 
 
 def _agreement(found: Sequence[Network]) -> Table:
-    rows = []
-    for network in found:
-        known = [outputs.likeness for outputs in network.outputs if outputs.likeness]
-        if len(known) == len(network.outputs):
-            rows.append((network.name, *_agreement_cells(known)))
-    columns = ("network", "images", "names the teacher's class (%)", "among the teacher's mistakes (%)", "KL (nats)")
-    notes = (
-        f"{_INTERVALS} KL is KL(teacher || student) at temperature 1. The teacher is the network itself, whatever it "
-        "releases.",
+    known = [network for network in found if len(network.likenesses) == len(network.outputs)]
+    columns = (
+        "network",
+        "images",
+        "names the teacher's class (%)",
+        "always one class (%)",
+        "among the teacher's mistakes (%)",
+        "KL (nats)",
     )
-    return Table("Agreement with the teacher", columns, tuple(rows), notes)
+    notes = (
+        f"{_intervals(known)} KL is KL(teacher || student) at temperature 1. The teacher is the network itself, "
+        "whatever it releases. Always one class: how often one agrees that names the teacher's commonest class every "
+        "time.",
+        _MISTAKES if all(len(network.outputs) == 1 for network in known) else _MISTAKES_OF_SEEDS,
+        *_without_looking(known),
+    )
+    rows = tuple((network.name, *_agreement_cells(network.likenesses)) for network in known)
+    return Table("Agreement with the teacher", columns, rows, notes)
 
 
 def _agreement_cells(known: Sequence[Likeness]) -> Iterator[str]:
     yield f"{min(likeness.agreement.n for likeness in known):,}"
     yield _fraction([likeness.agreement for likeness in known])
+    blind = [likeness.blind.value for likeness in known if likeness.blind]
+    yield f"{100 * sum(blind) / len(blind):.1f}" if len(blind) == len(known) else NOTHING
     mistakes = [likeness.among_mistakes for likeness in known]
     count = sum(accuracy.n for accuracy in mistakes)
     pooled = Accuracy(sum(accuracy.correct for accuracy in mistakes), count)
@@ -105,13 +96,23 @@ def _agreement_cells(known: Sequence[Likeness]) -> Iterator[str]:
     yield _mean([likeness.divergence for likeness in known])
 
 
-def _softness(found: Sequence[Network]) -> Table:
-    rows: list[tuple[str, ...]] = []
-    for network in found:
-        rows += _softness_row(network.name, [outputs.softness for outputs in network.outputs])
-        rows += _softness_row(f"{network.name}, what it releases", [outputs.released for outputs in network.outputs])
-    columns = ("network", "temperature", "entropy", "peaks", "margin")
-    return Table("Softened outputs", columns, tuple(rows), (_INTERVALS,))
+def _without_looking(known: Sequence[Network]) -> Iterator[str]:
+    if idle := [f"`{network.name}`" for network in known if about_agreement(network.likenesses)]:
+        yield f"No more than by always naming one class: {listed(idle)}. There, agreement is no sign of imitation."
+
+
+def _softness(found: Sequence[Network]) -> Iterator[Table]:
+    """Yield a table for each temperature, since only what was softened alike can be held against each other."""
+    heats = dict.fromkeys(heat for network in found for heat in network.by_temperature if heat is not None)
+    for heat in sorted(heats):
+        known = [network for network in found if heat in network.by_temperature]
+        rows: list[tuple[str, ...]] = []
+        for network in known:
+            outputs = network.by_temperature[heat]
+            rows += _softness_row(network.name, [one.softness for one in outputs])
+            rows += _softness_row(f"{network.name}, what it releases", [one.released for one in outputs])
+        title = f"Outputs softened at temperature {number(heat)}"
+        yield Table(title, ("network", "entropy", "peaks", "margin"), tuple(rows), (_intervals(known),))
 
 
 def _softness_row(name: str, softness: Sequence[Softness | None]) -> Iterator[tuple[str, ...]]:
@@ -119,7 +120,6 @@ def _softness_row(name: str, softness: Sequence[Softness | None]) -> Iterator[tu
     if len(known) == len(softness):
         yield (
             name,
-            number(known[0].temperature),
             _mean([one.entropy for one in known]),
             _mean([one.peaks for one in known]),
             _mean([one.margin for one in known], most=1),
@@ -127,14 +127,11 @@ def _softness_row(name: str, softness: Sequence[Softness | None]) -> Iterator[tu
 
 
 def _calibration(found: Sequence[Network]) -> Table:
-    rows = []
-    for network in found:
-        known = [outputs.calibration for outputs in network.outputs if outputs.calibration]
-        if len(known) == len(network.outputs):
-            rows.append((network.name, *_calibration_cells(known)))
+    known = [network for network in found if len(network.calibrations) == len(network.outputs)]
     columns = ("network", "images", "calibration error (%)", "by chance alone (%)", "confidence (%)", "Brier score")
-    notes = (f"{_INTERVALS} The Brier score is the squared distance of the probabilities from the label's, 0 to 2.",)
-    return Table("Calibration", columns, tuple(rows), notes)
+    score = "The Brier score is the squared distance of the probabilities from the label's, 0 to 2."
+    rows = tuple((network.name, *_calibration_cells(network.calibrations)) for network in known)
+    return Table("Calibration", columns, rows, (f"{_intervals(known)} {score}",))
 
 
 def _calibration_cells(known: Sequence[Calibration]) -> Iterator[str]:
@@ -143,6 +140,10 @@ def _calibration_cells(known: Sequence[Calibration]) -> Iterator[str]:
     yield f"{100 * sum(one.by_chance for one in known) / len(known):.2f}"
     yield _mean([one.confidence for one in known], 0.01, most=1)
     yield _mean([one.brier for one in known], most=2)
+
+
+def _intervals(known: Sequence[Network]) -> str:
+    return intervals_in_words([len(network.outputs) for network in known])
 
 
 def _fraction(accuracies: Sequence[Accuracy]) -> str:

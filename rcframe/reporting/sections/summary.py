@@ -7,16 +7,20 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from rcframe.errors import listed
-from rcframe.findings.figures import estimate_of
+from rcframe.findings.figures import compare, estimate_of
 from rcframe.findings.folders import Collection, Group
 from rcframe.findings.overview import flags_of, overview, percent
 from rcframe.findings.statistics import Estimate
 from rcframe.reporting.section import Section
 from rcframe.session.evidence import About
 from rcframe.session.outcomes import AGREEMENT, WORST_CASE
+from rcframe.session.outputs_report import about_agreement
 from rcframe.session.report import ModelReport
 
 _STUDENT = About("student", "clean")
+_MOST_NAMED = 3
+#: Some runs with what they found.
+Ranked = tuple[Group, Estimate]
 
 
 def section(collection: Collection) -> Section:
@@ -55,7 +59,11 @@ def _of_one(group: Group) -> str:
 
 def _agreement(group: Group) -> str:
     found = estimate_of(group, About("student", AGREEMENT))
-    return f", and names the teacher's class for {percent(found)}%" if found else ""
+    if not found:
+        return ""
+    likenesses = [likeness for run in group.runs if (likeness := run.report.student.outputs.likeness)]
+    idle = " (as often as one that always names one class)" if about_agreement(likenesses) else ""
+    return f", and names the teacher's class for {percent(found)}%{idle}"
 
 
 def _hardest(student: ModelReport) -> list[str]:
@@ -76,16 +84,46 @@ def _of_several(groups: Sequence[Group]) -> str:
     axes = dict.fromkeys(axis for group in groups for axis in group.labels)
     differ = f" that differ in {listed(axis.replace('_', ' ') for axis in axes)}" if axes else ""
     data = listed(dict.fromkeys(group.first.report.data for group in groups))
-    ranked = _ranked(groups)
-    (best, highest), (worst, lowest) = ranked[0], ranked[-1]
     return (
         f"{_counted(len(groups), 'configuration')}{differ} were compared on {data}, in {_counted(runs, 'run')}. "
-        f"The clean accuracy of the student is highest for `{best.name}`, {percent(highest)}%, and lowest for "
+        f"{_extremes(_ranked(groups))}"
+    )
+
+
+def _extremes(ranked: Sequence[Ranked]) -> str:
+    """Name the highest and the lowest clean accuracy, and whatever is not told apart from the highest."""
+    (best, highest), (worst, lowest) = ranked[0], ranked[-1]
+    tied = [group for group, found in ranked[1:] if not _told_apart((best, highest), (group, found))]
+    if worst in tied:
+        return (
+            f"The clean accuracy of the student lies between {percent(lowest)}% (`{worst.name}`) and "
+            f"{percent(highest)}% (`{best.name}`), which are not told apart by {_rest_on(highest)}."
+        )
+    also = f" (not told apart from {_some(tied)} by {_rest_on(highest)})" if tied else ""
+    return (
+        f"The clean accuracy of the student is highest for `{best.name}`, {percent(highest)}%{also}, and lowest for "
         f"`{worst.name}`, {percent(lowest)}%."
     )
 
 
-def _ranked(groups: Sequence[Group]) -> list[tuple[Group, Estimate]]:
+def _told_apart(first: Ranked, second: Ranked) -> bool:
+    """Say whether two accuracies differ beyond noise; without a common seed, whether their intervals lie apart."""
+    (group, found), (other, theirs) = first, second
+    difference = compare(group, other, _STUDENT)
+    return found.low > theirs.high if difference is None else difference.beyond_noise
+
+
+def _rest_on(found: Estimate) -> str:
+    return f"{_counted(found.images, 'image')} and {_counted(found.seeds, 'seed')}"
+
+
+def _some(groups: Sequence[Group]) -> str:
+    named = [f"`{group.name}`" for group in groups[:_MOST_NAMED]]
+    more = f" and {len(groups) - len(named)} more" if len(groups) > len(named) else ""
+    return f"{listed(named)}{more}"
+
+
+def _ranked(groups: Sequence[Group]) -> list[Ranked]:
     known = [(group, found) for group in groups if (found := estimate_of(group, _STUDENT)) is not None]
     return sorted(known, key=lambda pair: -pair[1].mean)
 

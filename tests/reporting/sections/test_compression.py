@@ -27,6 +27,13 @@ def test_students_of_their_teachers_size_are_not_compressed(tmp_path: Path) -> N
     assert section(collected({"a": small(100), "b": small(98, 2)}, tmp_path)) is None
 
 
+def test_students_of_one_size_are_not_drawn_over_it(tmp_path: Path) -> None:
+    """Half as large as their teacher, but all alike: there is nothing to see from left to right."""
+    assert section(collected({"a": small(50), "b": small(50, 2)}, tmp_path / "alike")) is None
+    assert section(collected({"a": small(50)}, tmp_path / "alone")) is None
+    assert section(collected({"a": small(50), "b": small(40, 2)}, tmp_path / "others")) is not None
+
+
 def wide(hidden: int, learns: str, count: int, *, seed: int = 0) -> Made:
     settings = {
         "student_model": {"name": "mlp", "hidden": [hidden]},

@@ -29,6 +29,14 @@ def test_seeds_are_averaged_with_a_band_from_the_lowest_to_the_highest(tmp_path:
     assert exhibit.caption == "Loss in the stage student/train."
 
 
+def test_seeds_are_spoken_of_where_there_are_several(tmp_path: Path) -> None:
+    with_curve(tmp_path / "a", {1: 1.0})
+    assert sectioned(section(collect([tmp_path]))).says == ("Equal curves are drawn once.",)
+    with_curve(tmp_path / "b", {1: 2.0}, seed=1)
+    (said,) = sectioned(section(collect([tmp_path]))).says
+    assert said.startswith("Means over seeds; a band reaches")
+
+
 def test_stages_and_metrics_have_a_figure_each_the_teacher_first_and_accuracies_in_percent(tmp_path: Path) -> None:
     make_curves(make_run(tmp_path / "a"), epochs=3, stages=("student/train", "teacher/train"))
     exhibits = sectioned(section(collect([tmp_path]))).exhibits

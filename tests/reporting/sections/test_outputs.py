@@ -39,6 +39,7 @@ def test_agreement_stands_with_its_counts_and_intervals(tmp_path: Path) -> None:
     # Wilson's interval of 30 of 40.
     assert column(table, "names the teacher's class (%)") == ["75.0 [59.8, 85.8]"]
     assert column(table, "among the teacher's mistakes (%)") == ["0.0 [0.0, 32.4] of 8"]
+    assert column(table, "always one class (%)") == ["25.0"]
     likeness = made.outputs["student"].likeness
     assert likeness is not None
     assert likeness.divergence is not None
@@ -50,11 +51,78 @@ def test_a_teacher_without_mistakes_has_none_to_share(tmp_path: Path) -> None:
     assert column(table, "among the teacher's mistakes (%)") == ["-"]
 
 
+def monotonous(made: Made, temperature: float = 4.0) -> Made:
+    """Teacher and student name one class for all images."""
+    outputs = torch.tensor([4.0, 0.0, 1.0, 2.0]).repeat(IMAGES, 1)
+    return answered(made, outputs, outputs, labels=torch.arange(IMAGES) % 4, temperature=temperature)
+
+
+def imitating(made: Made) -> Made:
+    """The student names the teacher's class, whichever that is."""
+    return answered(made, logits(1), logits(1) / 2)
+
+
+def test_agreement_that_naming_one_class_reaches_too_is_remarked_on(tmp_path: Path) -> None:
+    runs = {"a": monotonous(Made(settings=student(alpha=1))), "b": imitating(Made(settings=student(alpha=2)))}
+    table = tables(collected(runs, tmp_path))["Agreement with the teacher"]
+    assert column(table, "always one class (%)")[0] == "100.0"
+    assert table.notes[-1] == (
+        "No more than by always naming one class: `student kd:alpha=1`. There, agreement is no sign of imitation."
+    )
+    alone = tables(one(tmp_path / "alone", imitating(Made())))["Agreement with the teacher"]
+    assert not any("imitation" in note for note in alone.notes)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "intervals", "mistakes"),
+    [
+        ([1], "95% intervals over images; with one seed they say nothing of others.", "is over these alone."),
+        ([2, 2], "Means over the seeds, with 95% intervals over seeds and images.", "holds no noise of the seeds."),
+        ([1, 2], "over seeds and images; with one seed, over images alone.", "holds no noise of the seeds."),
+    ],
+    ids=["one seed", "two seeds", "both"],
+)
+def test_the_notes_say_what_the_intervals_are_over(
+    tmp_path: Path, seeds: list[int], intervals: str, mistakes: str
+) -> None:
+    runs = {
+        f"{place}-{seed}": answered(
+            Made(seed=seed, settings=student(alpha=place)), logits(seed), logits(9 + place + seed)
+        )
+        for place, count in enumerate(seeds)
+        for seed in range(count)
+    }
+    found = tables(collected(runs, tmp_path))
+    assert len(found) == 3
+    agreement, softness, calibration = (table.notes for table in found.values())
+    assert all(intervals in notes[0] for notes in (agreement, softness, calibration))
+    assert all(("Means over" in notes[0]) is (max(seeds) > 1) for notes in (agreement, softness, calibration))
+    assert agreement[1].startswith("Among the teacher's mistakes: of the images that the teacher gets wrong")
+    assert agreement[1].endswith(mistakes)
+
+
+def test_each_temperature_has_a_table_in_which_the_teacher_stands_once(tmp_path: Path) -> None:
+    runs = {
+        str(heat): answered(Made(settings=student(temperature=heat)), logits(1), logits(heat), temperature=heat)
+        for heat in (16, 2)
+    }
+    found = collected(runs, tmp_path)
+    titles = list(tables(found))
+    assert titles[1:3] == ["Outputs softened at temperature 2", "Outputs softened at temperature 16"]
+    for title, heat in zip(titles[1:3], (2, 16), strict=True):
+        table = tables(found)[title]
+        assert column(table, "network") == ["teacher plain", f"student kd:temperature={heat}"]
+        made = runs[str(heat)].outputs["teacher"].softness
+        assert made is not None
+        assert column(table, "entropy")[0].startswith(f"{made.entropy.value:.2f} [")
+    assert column(tables(found)["Calibration"], "network")[0] == "teacher plain"
+    assert len(column(tables(found)["Calibration"], "network")) == 3
+
+
 def test_softness_is_told_of_the_network_and_of_what_leaves(tmp_path: Path) -> None:
     made = softly({}, guarded=True)
-    table = tables(one(tmp_path, made))["Softened outputs"]
+    table = tables(one(tmp_path, made))["Outputs softened at temperature 4"]
     assert column(table, "network") == ["teacher", "teacher, what it releases", "student"]
-    assert set(column(table, "temperature")) == {"4"}
     assert column(table, "peaks")[1] == "1.00 [1.00, 1.00]"
     assert column(table, "entropy")[1] == "0.00 [0.00, 0.00]"
     peaks = [made.peaks[About(role, "clean")].mean() for role in ("teacher", "student")]
@@ -80,7 +148,7 @@ def test_over_seeds_the_means_and_their_intervals_are_told(tmp_path: Path) -> No
     found = tables(collect([tmp_path]))
     margins = [run.outputs["student"].softness for run in made]
     amounts: list[Amount] = [each.margin for each in margins if each]
-    assert column(found["Softened outputs"], "margin")[1] == amount(estimate_amounts(amounts))
+    assert column(found["Outputs softened at temperature 4"], "margin")[1] == amount(estimate_amounts(amounts))
     calibration = [run.outputs["student"].calibration for run in made]
     chance = np.mean([100 * each.by_chance for each in calibration if each])
     assert column(found["Calibration"], "by chance alone (%)")[1] == f"{chance:.2f}"
@@ -134,5 +202,9 @@ def test_runs_that_say_nothing_of_outputs_have_no_section(tmp_path: Path, images
 
 def test_runs_without_evidence_have_tables_and_the_diagrams_of_their_reports(tmp_path: Path) -> None:
     found = sectioned(section(one(tmp_path, answered(Made(images=None), logits(1), logits(2)))))
-    assert [table.title for table in found.tables] == ["Agreement with the teacher", "Softened outputs", "Calibration"]
+    assert [table.title for table in found.tables] == [
+        "Agreement with the teacher",
+        "Outputs softened at temperature 4",
+        "Calibration",
+    ]
     assert [one.name for one in found.exhibits] == ["reliability-1", "reliability-2"]

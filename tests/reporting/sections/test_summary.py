@@ -3,10 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+import pytest
+import torch
 
 from rcframe.findings.folders import collect
 from rcframe.reporting.sections.summary import section, sentences
-from tests.findings.folders_made import Made, make_matrix, make_run, right, row
+from tests.findings.folders_made import IMAGES, Made, make_matrix, make_run, right, row
+from tests.findings.outputs_made import answered
 from tests.reporting.runs_made import collected, curved, make_reproduction, measured, student
 
 
@@ -32,6 +35,59 @@ def test_several_are_told_with_what_differs_and_their_extremes(tmp_path: Path) -
     assert told.startswith("3 configurations that differ in student were compared on digits, in 3 runs.")
     assert "highest for `kd:temperature=36`, 90.0 [76.9, 96.0]%" in told
     assert "lowest for `kd:temperature=20`, 50.0 [35.2, 64.8]%" in told
+
+
+def test_what_noise_does_not_tell_from_the_highest_stands_beside_it(tmp_path: Path) -> None:
+    """40 images: 36 and 34 right may be chance, 36 and 20 are not."""
+    runs = {str(count): Made(student=right(count), settings=student(temperature=count)) for count in (20, 36, 34)}
+    told = " ".join(sentences(collected(runs, tmp_path)))
+    assert (
+        "highest for `kd:temperature=36`, 90.0 [76.9, 96.0]% (not told apart from `kd:temperature=34` by 40 images and "
+        "1 seed), and lowest for `kd:temperature=20`"
+    ) in told
+
+
+def test_where_nothing_is_told_apart_nothing_is_highest(tmp_path: Path) -> None:
+    runs = {str(count): Made(student=right(count), settings=student(temperature=count)) for count in (35, 36, 34)}
+    told = " ".join(sentences(collected(runs, tmp_path)))
+    assert (
+        "lies between 85.0 [70.9, 92.9]% (`kd:temperature=34`) and 90.0 [76.9, 96.0]% (`kd:temperature=36`), which are "
+        "not told apart by 40 images and 1 seed."
+    ) in told
+    assert "highest" not in told
+
+
+@pytest.mark.parametrize(
+    ("images", "said"), [("the images", "highest for `kd:a=36`"), ("more images", "not told apart by 40 images")]
+)
+def test_images_are_held_against_each_other_one_by_one(tmp_path: Path, images: str, said: str) -> None:
+    """6 images more of the same 40 are beyond noise, though the intervals of both overlap; of others they are not."""
+    lower = Made(student=right(30), settings=student(a=30), images=images)
+    higher = Made(student=right(36), settings=student(a=36))
+    assert said in " ".join(sentences(collected({"a": lower, "b": higher}, tmp_path)))
+
+
+def test_without_a_common_seed_intervals_must_lie_apart(tmp_path: Path) -> None:
+    def made(count: int, seed: int) -> Made:
+        return Made(student=right(count), seed=seed, settings=student(a=count))
+
+    apart = " ".join(sentences(collected({"a": made(36, 0), "b": made(10, 1)}, tmp_path / "apart")))
+    near = " ".join(sentences(collected({"a": made(36, 0), "b": made(30, 1)}, tmp_path / "near")))
+    assert "highest for `kd:a=36`" in apart
+    assert "not told apart by 40 images and 1 seed" in near
+
+
+def test_of_many_that_are_not_told_apart_the_first_are_named(tmp_path: Path) -> None:
+    runs = {str(n): Made(student=right(n), settings=student(a=n)) for n in (5, 32, 33, 34, 35, 36)}
+    told = " ".join(sentences(collected(runs, tmp_path)))
+    assert "(not told apart from `kd:a=35`, `kd:a=34`, `kd:a=33` and 1 more by" in told
+
+
+def test_agreement_on_one_class_is_no_imitation(tmp_path: Path) -> None:
+    outputs = torch.tensor([4.0, 0.0]).repeat(IMAGES, 1)
+    made = answered(Made(), outputs, outputs, labels=torch.arange(IMAGES) % 2)
+    told = " ".join(sentences(collected({"a": made}, tmp_path)))
+    assert "names the teacher's class for 100.0 [91.2, 100.0]% (as often as one that always names one class)" in told
 
 
 def test_warnings_are_counted_where_they_are_most(tmp_path: Path) -> None:

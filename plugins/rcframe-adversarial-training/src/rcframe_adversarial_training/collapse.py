@@ -9,8 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from rcframe import Attack, Batch, InnerAttack, Observer, Run, Stage, Threat, evaluating
-from rcframe_adversarial_training.climb import Climb
+from rcframe import Attack, Batch, Climb, InnerAttack, Observer, Run, Stage, Threat, evaluating
 
 #: So much less accurate under several steps than under one, at least, and less than this fraction of it.
 _GAP = 0.4

@@ -11,6 +11,7 @@ from torch import nn
 
 from rcframe import (
     Batch,
+    Climb,
     InnerAttack,
     RequestError,
     Run,
@@ -22,7 +23,6 @@ from rcframe import (
     more_than,
     option,
 )
-from rcframe_adversarial_training.climb import Climb
 from rcframe_adversarial_training.collapse import CollapseWatch
 from rcframe_adversarial_training.hardening import Hardening, HardStudent, HardTeacher
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from rcframe import (
     Access,
+    Climb,
     Data,
     InnerAttack,
     Norm,
@@ -27,7 +28,6 @@ from rcframe import (
     more_than,
     option,
 )
-from rcframe_adversarial_training.climb import Climb
 
 
 @component

@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcframe import Batch, Run, Stage, accuracy, at_least, component, option
-from rcframe_adversarial_training.climb import others
 from rcframe_adversarial_training.hardening import HardStudent, HardTeacher, Iterated
 
 
@@ -68,3 +67,8 @@ def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     strongest = others(logits, y).argmax(dim=1)
     others_sum = others(logits, strongest).logsumexp(dim=1) - logits.logsumexp(dim=1)
     return F.cross_entropy(logits, y, reduction="none") - others_sum
+
+
+def others(logits: Tensor, y: Tensor) -> Tensor:
+    """Return logits (B, classes) with those of the labels `y` (B,) at minus infinity."""
+    return logits.scatter(1, y.unsqueeze(1), float("-inf"))

@@ -13,7 +13,6 @@ from rcframe import (
     Batch,
     Data,
     Distillation,
-    ModelOracle,
     Oracle,
     Run,
     Stage,
@@ -21,7 +20,7 @@ from rcframe import (
     at_least,
     between,
     component,
-    freeze,
+    generations,
     more_than,
     option,
     weighted_sum,
@@ -54,20 +53,22 @@ class SCM(Distillation):
 
     def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
         """Train the first network on labels, every other one on equation (3)."""
-        networks = [run.network(f"intermediate-{number}") for number in range(1, self.intermediates + 1)]
         answers = self.answers(run, teacher)
-        yield self._on_labels(run, networks[0], answers)
-        for number, (before, network) in enumerate(zip(networks, [*networks[1:], student], strict=True), start=2):
-            clean = self.answers(run, ModelOracle(freeze(before), Access.LOGIT))
-            name = "train" if network is student else f"intermediate-{number}"
-            yield self._on_both(run, network, answers, clean, name)
 
-    def _on_labels(self, run: Run, network: nn.Module, answers: Answers) -> Stage:
+        def lesson(network: nn.Module, before: Oracle | None, name: str) -> Stage:
+            if before is None:
+                return self._on_labels(run, network, answers, name)
+            return self._on_both(run, network, answers, self.answers(run, before), name)
+
+        names = [f"intermediate-{number}" for number in range(1, self.intermediates + 1)]
+        return generations(run, student, names, lesson, first=None)
+
+    def _on_labels(self, run: Run, network: nn.Module, answers: Answers, name: str) -> Stage:
         def step(stage: Stage, batch: Batch) -> None:
             logits, y = stage.module(batch.images), answers.labels(batch)
             stage.update(F.cross_entropy(logits, y), accuracy=accuracy(logits, y))
 
-        return self.stage(run, network, step, name="intermediate-1", players={"answers": answers})
+        return self.stage(run, network, step, name=name, players={"answers": answers})
 
     def _on_both(self, run: Run, network: nn.Module, answers: Answers, before: Answers, name: str) -> Stage:
         def step(stage: Stage, batch: Batch) -> None:

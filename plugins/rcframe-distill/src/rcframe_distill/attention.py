@@ -26,7 +26,7 @@ from rcframe import (
     recording,
     taps_of,
 )
-from rcframe_distill.depths import Layer, Pair, lacking, spread, student_layers, teacher_layers, untapped
+from rcframe_distill.depths import Layer, Pair, obstacle, spread, student_layers, teacher_layers
 from rcframe_distill.kd import distillation_loss
 from rcframe_distill.schedules import CIFAR100, Presets
 
@@ -72,7 +72,7 @@ class Attention(Distillation):
         ):
             if not any(isinstance(part, nn.Conv2d) for part in network.modules()):
                 return f"the {role} has no convolution, so none of its layers puts out maps (C, H, W)"
-            if reason := lacking(network, role, named) if named else untapped(network, role, chosen_by):
+            if reason := obstacle(network, role, chosen_by, named):
                 return reason
             if not named and len(taps_of(network)) < len(others):
                 count = len(taps_of(network))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import attrs
 from torch import Tensor, nn
 
 from rcframe import (
+    Climb,
     Distillation,
     InnerAttack,
     RequestError,
@@ -17,7 +20,9 @@ from rcframe import (
     more_than,
     option,
 )
-from rcframe_distill.ascent import Ascent, Start
+
+#: Where the method's own steps begin: anywhere in the threat, or next to the image.
+Start = Literal["uniform", "gaussian"]
 
 
 @component
@@ -51,7 +56,7 @@ class Crafting(Distillation):
         given = super().preparation(run, student)
         if isinstance(given, InnerAttack):
             return given
-        own = Ascent(steps=self.steps, step_size=self.step_size, start=self.start)
+        own = Climb(steps=self.steps, step_size=self.step_size, start=self.start)
         return InnerAttack(attack=own, network=student, threat=self.threat(run.info.eps), mode=self.attack_mode)
 
     def threat(self, customary: float) -> Threat:
@@ -66,6 +71,6 @@ class Crafting(Distillation):
 
 def away_from(inner: InnerAttack, answers: Tensor) -> InnerAttack:
     """Return the same crafting away from `answers` (B, classes); an attack of the user's keeps its own aim."""
-    if not isinstance(inner.attack, Ascent):
+    if not isinstance(inner.attack, Climb):
         return inner
-    return attrs.evolve(inner, attack=attrs.evolve(inner.attack, answers=answers))
+    return attrs.evolve(inner, attack=attrs.evolve(inner.attack, away_from=answers))

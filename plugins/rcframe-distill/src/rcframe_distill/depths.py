@@ -8,7 +8,7 @@ from typing import TypeVar
 import attrs
 from torch import nn
 
-from rcframe import Oracle, Run, tap_shapes, taps_of
+from rcframe import Oracle, Run, find_tap, tap_shapes, taps_of
 
 #: Shape of a layer's output without the batch: (C, H, W) of maps, (C,) of a vector.
 Shape = tuple[int, ...]
@@ -67,14 +67,11 @@ def teacher_layers(teacher: Oracle, names: Sequence[str], run: Run) -> tuple[Lay
     return tuple(Layer(name, tuple(features[name].shape[1:])) for name in names)
 
 
-def lacking(network: nn.Module, role: str, names: Sequence[str]) -> str | None:
-    """Say which of the named layers `network` lacks, and which it has; None if it has them all."""
-    layers = [name for name, _ in network.named_modules() if name]
+def obstacle(network: nn.Module, role: str, option: str, names: Sequence[str]) -> str | None:
+    """Say that `network` names no taps to choose from, or None; refuse layers named by `option` that it lacks."""
     for name in names:
-        if name not in layers:
-            taps = f"; its taps are {', '.join(taps_of(network))}" if taps_of(network) else ""
-            return f"the {role} has no layer `{name}`{taps}; all its layers are {', '.join(layers)}"
-    return None
+        find_tap(network, name, option=option, whose=role)
+    return None if names else untapped(network, role, option)
 
 
 def untapped(network: nn.Module, role: str, option: str) -> str | None:

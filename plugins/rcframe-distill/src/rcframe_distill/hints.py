@@ -22,7 +22,7 @@ from rcframe import (
     recording,
     taps_of,
 )
-from rcframe_distill.depths import Pair, lacking, middle, student_layers, teacher_layers, untapped
+from rcframe_distill.depths import Pair, middle, obstacle, student_layers, teacher_layers
 from rcframe_distill.kd import KD
 from rcframe_distill.regressor import later_layers, regressor
 
@@ -51,8 +51,7 @@ class Hints(KD):
             (student, "student", "guided", self.guided),
             (teacher, "teacher", "hint", self.hint),
         ):
-            reason = untapped(network, role, name) if chosen == "auto" else lacking(network, role, [chosen])
-            if reason:
+            if reason := obstacle(network, role, name, () if chosen == "auto" else [chosen]):
                 return reason
         return None
 

@@ -25,6 +25,7 @@ class Logits(Distillation):
 
     access = Access.LOGITS
     data = Data.INPUTS
+    ignores_ruled_out = True
     presets: ClassVar[Presets] = {"thesis": {"batch_size": 128, "epochs": 500, "patience": 10}}
 
     def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:

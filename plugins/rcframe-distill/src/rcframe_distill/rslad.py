@@ -8,8 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from rcframe import Access, Batch, Data, Oracle, Run, Stage, accuracy, between, component, kl_divergence, option
-from rcframe_distill.ascent import Start
-from rcframe_distill.crafting import Crafting, away_from
+from rcframe_distill.crafting import Crafting, Start, away_from
 from rcframe_distill.schedules import ROBUST, Presets
 
 

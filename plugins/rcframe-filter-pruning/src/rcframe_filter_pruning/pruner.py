@@ -52,7 +52,7 @@ class Filters(OneShotPruner):
     def unsupported(self, module: nn.Module) -> str | None:
         """Only chains of layers whose channels can be followed are pruned."""
         for name in self.skip:
-            find_tap(module, name)
+            find_tap(module, name, option="skip")
         try:
             layers = _layers(module)
         except NotAChain as error:

@@ -12,7 +12,6 @@ from rcframe import (
     Batch,
     Data,
     Distillation,
-    ModelOracle,
     Oracle,
     Run,
     Stage,
@@ -20,7 +19,7 @@ from rcframe import (
     at_least,
     between,
     component,
-    freeze,
+    generations,
     kl_divergence,
     more_than,
     option,
@@ -50,23 +49,19 @@ class BornAgain(Distillation):
 
     def plan(self, student: nn.Module, teacher: Oracle, run: Run) -> Iterator[Stage]:
         """Train every generation on equation (1)."""
-        before = teacher
-        for number in range(1, self.generations):
-            name = f"generation-{number}"
-            network = run.network(name)
-            yield self._generation(run, network, before, name)
-            before = ModelOracle(freeze(network), Access.LOGIT)
-        yield self._generation(run, student, before, "train")
 
-    def _generation(self, run: Run, network: nn.Module, before: Oracle, name: str) -> Stage:
-        answers = self.answers(run, before)
+        def lesson(network: nn.Module, before: Oracle, name: str) -> Stage:
+            answers = self.answers(run, before)
 
-        def step(stage: Stage, batch: Batch) -> None:
-            logits, y = stage.module(batch.images), answers.labels(batch)
-            loss = generation_loss(logits, answers.logits(batch), y, self.alpha, self.temperature)
-            stage.update(loss, accuracy=accuracy(logits, y))
+            def step(stage: Stage, batch: Batch) -> None:
+                logits, y = stage.module(batch.images), answers.labels(batch)
+                loss = generation_loss(logits, answers.logits(batch), y, self.alpha, self.temperature)
+                stage.update(loss, accuracy=accuracy(logits, y))
 
-        return self.stage(run, network, step, name=name, players={"answers": answers})
+            return self.stage(run, network, step, name=name, players={"answers": answers})
+
+        names = [f"generation-{number}" for number in range(1, self.generations)]
+        return generations(run, student, names, lesson, first=teacher)
 
 
 def generation_loss(logits: Tensor, before: Tensor, y: Tensor, alpha: float, temperature: float) -> Tensor:

@@ -20,6 +20,12 @@ def rcframe_components() -> list[Spec]:
             target="rcframe_nasty.teacher:Nasty",
             summary="Keeps its accuracy and misleads students that imitate it (Ma et al., 2021).",
         ),
+        Spec(
+            kind="model",
+            name="deepened",
+            target="rcframe_nasty.deepened:Deepened",
+            summary="Another network with one more linear layer before its last one.",
+        ),
     ]
 
 

@@ -12,18 +12,28 @@ from torch import Tensor, nn
 from rcframe import RequestError, evaluating
 
 
-def last_layer(network: nn.Module, example: Tensor) -> nn.Linear:
-    """Return the linear layer whose output is what `network` answers to images `example` (B, C, H, W), or refuse."""
-    layers = [part for part in network.modules() if isinstance(part, nn.Linear)]
-    for layer in reversed(layers):
+def find_last(network: nn.Module, example: Tensor) -> str | None:
+    """Return the name of the linear layer whose output is what `network` answers to images `example` (B, C, H, W)."""
+    layers: list[tuple[str, nn.Linear]] = [
+        (name, part) for name, part in network.named_modules() if isinstance(part, nn.Linear)
+    ]
+    for name, layer in reversed(layers):
         with evaluating(network), torch.no_grad(), entering(layer) as entered:
             logits = network(example)
         if len(entered.inputs) == 1 and torch.equal(layer(entered.inputs[0]), logits):
-            return layer
-    raise RequestError(
-        "The teacher's last layer is to be treated apart from the rest, but the outputs of this network do not come "
-        "straight from a linear layer: leave `trainable` and `kl_grad_scope` at all, or choose another model."
-    )
+            return name
+    return None
+
+
+def last_layer(network: nn.Module, example: Tensor) -> nn.Module:
+    """Return the linear layer whose output is what `network` answers to images `example` (B, C, H, W), or refuse."""
+    name = find_last(network, example)
+    if name is None:
+        raise RequestError(
+            "The teacher's last layer is to be treated apart from the rest, but the outputs of this network do not "
+            "come straight from a linear layer: leave `trainable` and `kl_grad_scope` at all, or choose another model."
+        )
+    return network.get_submodule(name)
 
 
 @attrs.define

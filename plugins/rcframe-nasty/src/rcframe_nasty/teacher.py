@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import ClassVar, Literal
 
+import attrs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcframe import (
+    Architecture,
     Batch,
     RequestError,
     Run,
@@ -25,9 +27,11 @@ from rcframe import (
     kl_divergence,
     more_than,
     option,
+    spelled,
     supervised,
 )
-from rcframe_nasty.last import entering, last_layer
+from rcframe_nasty.deepened import Deepened, deepen, head_of, start_from
+from rcframe_nasty.last import entering
 from rcframe_nasty.presets import PRESETS
 
 
@@ -40,9 +44,9 @@ class Nasty(Training, Teacher):
     `omega` = 0 is ordinary training, bit for bit. The paper's omega is 0.004 for CIFAR-10, 0.005 for CIFAR-100 and 0.01
     for Tiny-ImageNet at temperatures 4, 20 and 20; its released configuration for CIFAR-10 says 0.04.
 
-    Not in the paper: `init_from`, `trainable` and `kl_grad_scope` give the cheaper variants of Bibikar and Kelleher, as
-    far as these are known, and `omega_warmup` guards large networks against an early collapse. While only the last
-    layer trains, everything before it evaluates, batch norm included.
+    Not in the paper: `init_from`, `trainable`, `deepen` and `kl_grad_scope` give the cheaper variants of Bibikar and
+    Kelleher, as far as these are known, and `omega_warmup` guards large networks against an early collapse. While only
+    the last layer trains, everything before it evaluates, batch norm included.
     """
 
     omega: float = option(default=0.004, help="Weight of the divergence from the adversary.", check=at_least(0))
@@ -62,6 +66,10 @@ class Nasty(Training, Teacher):
     )
     kl_grad_scope: Literal["all", "last"] = option(
         default="all", help="What of the teacher the divergence pulls on: all of it, or its last layer alone."
+    )
+    deepen: bool = option(
+        default=False,
+        help="Whether the teacher has one more linear layer before its last one; both then count as the last.",
     )
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
@@ -86,9 +94,16 @@ class Nasty(Training, Teacher):
         else:
             # What brings a teacher from a file brings any network of the run's model.
             network = run.make(Teacher, f"file:path=({self.init_from})").network(run)  # type: ignore[type-abstract]
-        if "last" in (self.trainable, self.kl_grad_scope):
-            last_layer(network, run.example)
+        if self.deepen:
+            deepen(network, run.example)
+        self._head(network, run)
         return network
+
+    def becomes(self, trained: Architecture) -> Architecture:
+        """Describe the network with the layer that `deepen` adds."""
+        if not self.deepen:
+            return trained
+        return attrs.evolve(trained, model=spelled(Deepened(model=trained.model, neuron=trained.neuron)), neuron=None)
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
         """Train the adversary on labels, then the teacher on equation (1)."""
@@ -97,8 +112,8 @@ class Nasty(Training, Teacher):
         yield self.unattacked().stage(run, adversary, supervised, name="adversary", epochs=epochs)
         freeze(adversary)
         if self.init_from == "adversary":
-            network.load_state_dict(adversary.state_dict())
-        last = last_layer(network, run.example) if "last" in (self.trainable, self.kl_grad_scope) else None
+            start_from(network, adversary.state_dict())
+        last = self._head(network, run)
         if self.trainable == "last" and last is not None:
             network.requires_grad_(False)
             last.requires_grad_(True)
@@ -117,7 +132,11 @@ class Nasty(Training, Teacher):
     def _adversary(self, run: Run) -> nn.Module:
         return run.network("adversary", None if self.adversary == "same" else self.adversary)
 
-    def _answer(self, module: nn.Module, x: Tensor, last: nn.Linear | None) -> tuple[Tensor, Tensor]:
+    def _head(self, network: nn.Module, run: Run) -> nn.Module | None:
+        """Return the last layer, with the one that was added before it; None where nothing treats it apart."""
+        return head_of(network, run.example) if "last" in (self.trainable, self.kl_grad_scope) else None
+
+    def _answer(self, module: nn.Module, x: Tensor, last: nn.Module | None) -> tuple[Tensor, Tensor]:
         """Return logits (B, classes), and the same as far as the divergence may pull on them."""
         if last is None:
             logits = module(x)

@@ -95,7 +95,7 @@ class OwnTeacher(Training, StudentStrategy):
     def _layers(self, network: nn.Module) -> tuple[str, ...]:
         if self.taps == ("auto",):
             return taps_of(network)[:-1]
-        return tuple(dict.fromkeys(layer_at(network, name) for name in self.taps))
+        return tuple(dict.fromkeys(layer_at(network, name, "taps") for name in self.taps))
 
 
 @attrs.frozen

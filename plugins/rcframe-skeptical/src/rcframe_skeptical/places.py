@@ -58,7 +58,7 @@ class PlaceOptions:
         taps = taps_of(network)
         if self.tap == OUTPUT:
             return Places(None, self._self_distilled(network, None))
-        shallow = taps[max(0, len(taps) // 2 - 1)] if self.tap == "auto" else layer_at(network, self.tap)
+        shallow = taps[max(0, len(taps) // 2 - 1)] if self.tap == "auto" else layer_at(network, self.tap, "tap")
         return Places(shallow, self._self_distilled(network, shallow))
 
     def _self_distilled(self, network: nn.Module, shallow: str | None) -> tuple[str, ...]:
@@ -66,18 +66,18 @@ class PlaceOptions:
         if self.deeper == ("others",):
             return tuple(tap for tap in taps[:-1] if tap != shallow)
         if self.deeper != ("auto",):
-            return tuple(dict.fromkeys(layer_at(network, name) for name in self.deeper))
+            return tuple(dict.fromkeys(layer_at(network, name, "deeper") for name in self.deeper))
         return taps[taps.index(shallow) + 1 : -1] if shallow in taps else ()
 
 
-def layer_at(network: nn.Module, name: str) -> str:
-    """Return the layer called `name`, or the tap at that depth, counted from 1; refuse what is neither."""
+def layer_at(network: nn.Module, name: str, option: str) -> str:
+    """Return the layer called `name` by `option`, or the tap at that depth, counted from 1; refuse what is neither."""
     taps = taps_of(network)
     if name in dict(network.named_modules()) or not (name.isdecimal() and taps):
-        find_tap(network, name)
+        find_tap(network, name, option=option)
         return name
     depth = int(name)
     if not 1 <= depth <= len(taps):
         numbered = ", ".join(f"{number} `{tap}`" for number, tap in enumerate(taps, 1))
-        raise RequestError(f"The network has no depth {name}. Its taps by depth: {numbered}.")
+        raise RequestError(f"In the option `{option}`: the network has no depth {name}. Its taps by depth: {numbered}.")
     return taps[depth - 1]
