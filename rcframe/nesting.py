@@ -46,8 +46,12 @@ def _placed(registry: Registry, kind: str, choice: Choice, key: str, value: obje
         else:
             found = _placed(registry, option.name, inner, key, value)
         if found:
-            others = {k: v for k, v in choice.options.items() if k and k != option.name}
-            whole = _with_options(choice, {option.name: format_choice(found.whole), **others})
+            # A value without a name is that of the option itself only if this one takes it.
+            same = (option.name, "") if option.positional else (option.name,)
+            others = {k: v for k, v in choice.options.items() if k not in same}
+            # It stands first, if there is one.
+            unnamed = {"": others.pop("")} if "" in others else {}
+            whole = _with_options(choice, {**unnamed, option.name: format_choice(found.whole), **others})
             return _Placed(whole, found.owner)
     return None
 

@@ -26,6 +26,16 @@ class Around(Teacher):
 
 
 @component
+class Warm(Teacher):
+    "Takes a value without a name that is not the teacher inside."
+    degrees: float = option(default=1.0, help="How warm.", positional=True)
+    teacher: str = option(default="small", help="The teacher inside.")
+
+    def plan(self, network, run):
+        yield from ()
+
+
+@component
 class Small(Teacher):
     "Has options and a preset."
     size: int = option(default=1, help="A size.")
@@ -39,7 +49,7 @@ class Small(Teacher):
 
 @pytest.fixture(autouse=True)
 def components(install: Install) -> None:
-    targets = {"around": "acme_one:Around", "small": "acme_one:Small"}
+    targets = {"around": "acme_one:Around", "small": "acme_one:Small", "warm": "acme_one:Warm"}
     install(
         "acme-one",
         [{"kind": "teacher", "name": name, "target": target, "summary": "X."} for name, target in targets.items()],
@@ -71,6 +81,15 @@ def test_an_option_of_a_component_inside_is_said_to_belong_there(spec: str, opti
     text = refused("teacher", spec)
     assert text.endswith(f" `{option}` is an option of `small`: write `{written}`.")
     registry().make("teacher", written)
+
+
+def test_a_value_without_a_name_stays_where_it_is_not_that_of_the_component_inside() -> None:
+    text = refused("teacher", "warm:5,teacher=small,size=2")
+    assert " `size` is an option of `small`: write `warm:" in text
+    written = text.rpartition("write `")[2].removesuffix("`.")
+    warm = registry().make("teacher", written)
+    assert vars(warm)["degrees"] == 5
+    assert vars(warm)["teacher"] == "small:size=2"
 
 
 def test_every_kind_that_holds_another_is_looked_into() -> None:

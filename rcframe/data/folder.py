@@ -39,6 +39,14 @@ class Folder(DataSource):
         mean, std = channel_statistics(train.fetch(spread).images)
         return Dataset(DataInfo(folder.name, (3, self.size, self.size), classes, mean, std), train, test)
 
+    def lacking(self, root: Path) -> str | None:
+        """Say what of the folder is absent."""
+        try:
+            _test_folder(self._located(root))
+        except RequestError as error:
+            return str(error)
+        return None
+
     def _located(self, root: Path) -> Path:
         if not self.path:
             raise RequestError("`folder` needs the folder of the images: write `folder:PATH`.")

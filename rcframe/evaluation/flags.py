@@ -14,13 +14,15 @@ from rcframe.errors import listed
 from rcframe.evaluation.crafting import Faults
 from rcframe.evaluation.evaluate import Accuracy, commonest
 from rcframe.evaluation.oracle import Queries
-from rcframe.evaluation.trust.chance import MAY_MISS, Lead, Survivors, speaks_against
+from rcframe.evaluation.trust.chance import MAY_MISS, Lead, Survivors, at_least, speaks_against
 from rcframe.evaluation.trust.flag import MISLED, STUCK, Flag, Kind
 from rcframe.evaluation.trust.sorts import BY_GRADIENT, Sort, sort_of
 
 _FEW = 100
 #: A difference of this size is what people talk about.
 _CLAIMED = 0.02
+#: A network that only guesses passes for a better one at most this often.
+_BY_CHANCE = 0.025
 
 
 @attrs.define
@@ -114,12 +116,22 @@ def _too_little(findings: Findings) -> Iterator[Flag]:
 
 
 def _no_better_than_chance(role: str, findings: Findings) -> Iterator[Flag]:
-    """Hold a network against one that answers the commonest of the measured classes without looking."""
-    found, blind = Accuracy.of(findings.clean), commonest(findings.labels)
-    low, high = found.interval
-    # Of one class alone, or of none, nothing can be told.
-    if blind.correct == blind.n or low > blind.value:
+    """Hold a network against one that answers the commonest of the measured classes without looking.
+
+    The two are compared image by image, by the sign test: where classes are as uneven as 19 to 1, intervals of both
+    would overlap for networks that are clearly apart.
+    """
+    labels, right = findings.labels, findings.clean
+    if not len(labels):
         return
+    elsewhere = labels != labels.mode().values
+    gained, lost = int((right & elsewhere).sum()), int((~right & ~elsewhere).sum())
+    # Of so few images nothing could be told, however good the network.
+    hopeless = at_least(int(elsewhere.sum()), int(elsewhere.sum()), 0.5) > _BY_CHANCE
+    if hopeless or at_least(gained, gained + lost, 0.5) <= _BY_CHANCE:
+        return
+    found, blind = Accuracy.of(right), commonest(labels)
+    low, high = found.interval
     yield Flag(
         Kind.CHANCE,
         f"the {role} has {100 * found.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]% of {found.n:,} images right, "

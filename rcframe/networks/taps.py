@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from weakref import WeakKeyDictionary
 
-import attrs
 import torch
 from torch import Tensor, nn
 
-from rcframe.errors import RequestError, RunFailed, listed, nearest
+from rcframe.errors import RequestError, listed, nearest
 from rcframe.networks.modes import evaluating
 
 
@@ -44,66 +42,11 @@ def _existing(module: nn.Module, wanted: str) -> str:
     return f"{near} Its taps: {listed(taps)}." if taps else f"{near} It names no taps; its layers: {listed(layers)}."
 
 
-#: Layers of whose outputs a pass found that no later layer overwrites them, with the modes (`training`) this holds in.
-_left_alone: WeakKeyDictionary[nn.Module, set[bool]] = WeakKeyDictionary()
-
-
-@attrs.frozen
-class _Kept:
-    """The output (B, ...) of a layer as it left it, and how often it had been written to by then."""
-
-    name: str
-    layer: nn.Module
-    output: Tensor
-    version: int
-    copied: bool
-
-    def settle(self) -> None:
-        """Remember that no copy is needed here, if this pass showed it; refuse an output that was overwritten."""
-        if self.output._version == self.version:
-            _left_alone.setdefault(self.layer, set()).add(self.layer.training)
-        elif not self.copied:
-            raise RunFailed(
-                f"The output of layer `{self.name}` was overwritten in place after it was read, which earlier passes "
-                f"of the network did not do: let the layers behind it work on a copy."
-            )
-
-
 class Features(dict[str, Tensor]):
-    """Activations by tap name, (B, ...) each; to be read, not written to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._counts: dict[str, int] = {}
-        self._kept: list[_Kept] = []
+    """Activations by tap name, (B, ...) each."""
 
     def __missing__(self, name: str) -> Tensor:
         raise RequestError(f"Layer `{name}` of the network did not run, so it has no output to read: name another tap.")
-
-    def keep(self, name: str, layer: nn.Module, output: Tensor) -> None:
-        """Take in an output (B, ...) of a layer, as the mean with earlier ones of the same pass."""
-        if name in self:
-            self._counts[name] += 1
-            self[name] = self[name] + (output - self[name]) / self._counts[name]
-            return
-        # A layer that works in place, such as nn.ReLU(inplace=True), may overwrite the output next. Copying large maps
-        # at every step takes noticeable time, so it ends once a pass has shown that this network overwrites nothing. A
-        # view instead is a node of its own as well, so that gradients are summed in the same order, to the last bit.
-        copied = output.is_inference() or layer.training not in _left_alone.get(layer, ())
-        self[name], self._counts[name] = output.clone() if copied else output.view_as(output), 1
-        if not output.is_inference():
-            self._kept.append(_Kept(name, layer, output, output._version, copied))
-
-    def clear(self) -> None:
-        """Forget what was recorded, before another pass."""
-        self.settle()
-        super().clear()
-
-    def settle(self) -> None:
-        """Look whether the network overwrote what was recorded."""
-        kept, self._kept = self._kept, []
-        for one in kept:
-            one.settle()
 
 
 @contextmanager
@@ -114,15 +57,22 @@ def recording(module: nn.Module, names: Sequence[str]) -> Iterator[Features]:
     its outputs. Call `clear` on the result between passes.
     """
     features = Features()
+    counts: dict[str, int] = {}
+
+    def keep(name: str, output: Tensor) -> None:
+        if name in features:
+            counts[name] += 1
+            features[name] = features[name] + (output - features[name]) / counts[name]
+        else:
+            # A copy: a layer that works in place, such as nn.ReLU(inplace=True), may overwrite the output next.
+            features[name], counts[name] = output.clone(), 1
+
     hooks = [
-        find_tap(module, name).register_forward_hook(
-            lambda layer, _inputs, output, name=name: features.keep(name, layer, output)
-        )
+        find_tap(module, name).register_forward_hook(lambda _m, _i, output, name=name: keep(name, output))
         for name in names
     ]
     try:
         yield features
-        features.settle()
     finally:
         for hook in hooks:
             hook.remove()

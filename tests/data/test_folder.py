@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,13 @@ def test_a_path_must_be_given() -> None:
 def test_a_path_without_training_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match=rf"no `train` folder in `{tmp_path}`: .* PATH/train/CLASS"):
         Folder(path=str(tmp_path)).load(Path())
+
+
+def test_what_is_absent_is_told_of_before_images_are_read(pets: Path, tmp_path: Path) -> None:
+    assert Folder(path=str(pets)).lacking(tmp_path) is None
+    assert "expects images in PATH/train/CLASS" in str(Folder(path="nowhere").lacking(tmp_path))
+    shutil.rmtree(pets / "val")
+    assert "has no `val` or `test` folder" in str(Folder(path=str(pets)).lacking(tmp_path))
 
 
 def test_a_single_class_is_refused(pets: Path) -> None:

@@ -42,6 +42,13 @@ def trained(run: Run, **options: Any) -> tuple[nn.Module, StageLog]:
     return network, log
 
 
+def test_a_network_that_is_deepened_already_starts_from_an_adversary_of_its_kind() -> None:
+    run = run_with(f"deepened:({MODEL})")
+    network, log = trained(run, init_from="adversary", trainable="last", epochs=1, adversary_epochs=1)
+    assert isinstance(network, nn.Module)
+    assert len(log.finished) == 2
+
+
 # --- the layer -------------------------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,8 @@ from rcframe_nasty.last import find_last, last_layer
 class DeepHead(nn.Sequential):
     """A linear layer, a ReLU, and the layer that was the network's last.
 
-    The new layer starts as the identity: what enters is not negative in most networks, which then answer as before.
+    The new layer starts as the identity. Where what enters is never negative, as after a ReLU, the network answers as
+    before; others, such as those that end in GELU or a normalisation, answer differently until they have trained.
     """
 
     def __init__(self, last: nn.Linear) -> None:
@@ -47,6 +48,9 @@ def head_of(network: nn.Module, example: Tensor) -> nn.Module:
 
 def start_from(network: nn.Module, ordinary: Mapping[str, Tensor]) -> None:
     """Give `network` the weights of the `ordinary` one, which lacks the layer that was added, if one was."""
+    if ordinary.keys() == network.state_dict().keys():
+        network.load_state_dict(ordinary)
+        return
     weights = dict(ordinary)
     for name, part in network.named_modules():
         if isinstance(part, DeepHead):
@@ -58,7 +62,7 @@ def start_from(network: nn.Module, ordinary: Mapping[str, Tensor]) -> None:
 
 @component
 class Deepened(WrappingModel):
-    """A network with one more linear layer, followed by a ReLU, before its last one; it starts as the identity."""
+    """A network with one more linear layer, followed by a ReLU, before its last one, started as the identity."""
 
     def wrap(self, network: nn.Module, info: DataInfo) -> nn.Module:
         """Return the network with the layer added."""

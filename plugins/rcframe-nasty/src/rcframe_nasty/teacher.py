@@ -69,7 +69,8 @@ class Nasty(Training, Teacher):
     )
     deepen: bool = option(
         default=False,
-        help="Whether the teacher has one more linear layer before its last one; both then count as the last.",
+        help="Whether the teacher has one more linear layer before its last one; both then count as the last, as "
+        "they do in the model `deepened`.",
     )
 
     presets: ClassVar[Mapping[str, Mapping[str, object]]] = PRESETS
