@@ -6,10 +6,12 @@ import functools
 from abc import abstractmethod
 from typing import TYPE_CHECKING, cast
 
+import attrs
+
 from rcframe.api import Attack, Component, Model, NeuronModel
-from rcframe.choice import parse_choice
+from rcframe.choice import format_choice, parse_choice, shortest
 from rcframe.errors import RequestError
-from rcframe.options import changed, component, option
+from rcframe.options import changed, changed_options, component, option
 from rcframe.registry import registry
 
 if TYPE_CHECKING:
@@ -89,9 +91,15 @@ class WrappingModel(Model):
         if isinstance(inner, WrappingModel):
             raise RequestError(
                 f"The model `{self.model}` is one around another already, and cannot be inside one: name the model "
-                f"inside it."
+                f"inside it, `{inner.inside}`."
             )
         return inner
+
+    @property
+    def inside(self) -> str:
+        """The spec string of the model inside, without options that have their defaults."""
+        choice = parse_choice(self.model, "model")
+        return shortest(choice, registry().make("model", choice))
 
     @functools.cached_property
     def neurons(self) -> NeuronModel | None:
@@ -113,3 +121,14 @@ class WrappingModel(Model):
         """Return what this model is made of."""
         made = (self.inner, self.neurons) if self.neurons else (self.inner,)
         return tuple(part for each in made for part in (each, *each.parts()))
+
+
+def model_in_brief(spec: str) -> str:
+    """Write the spec string of a model without options that have their defaults, in the model inside it too."""
+    choice = parse_choice(spec, "model")
+    model = registry().make("model", choice)
+    if not isinstance(model, WrappingModel):
+        return shortest(choice, model)
+    # Which model is inside is worth naming even if it is the default.
+    others = {name: value for name, value in changed_options(model).items() if name != "model"}
+    return format_choice(attrs.evolve(choice, options={"": model.inside, **others}))

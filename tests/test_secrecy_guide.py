@@ -58,7 +58,7 @@ def test_the_example_tries_every_way_of_learning_against_every_way_of_answering(
 
 @pytest.mark.slow
 def test_the_example_is_carried_out_and_reported(user: Shell, tmp_path: Path) -> None:
-    matrix, report = commands("release")
+    matrix, report, compare = commands("release")
     example = (ROOT / "examples" / "secrecy.toml").read_text(encoding="utf-8")
     (tmp_path / "examples").mkdir()
     shorter = re.sub(r"epochs=\d+", "epochs=1", example).replace("seeds = 3", "seeds = 1")
@@ -66,6 +66,9 @@ def test_the_example_is_carried_out_and_reported(user: Shell, tmp_path: Path) ->
     assert "nasty and stingy" in user(matrix, tmp_path)
     user(report, tmp_path)
     assert "nasty and stingy" in (tmp_path / "copied" / "report" / "report.html").read_text(encoding="utf-8")
+    shown = user(compare, tmp_path)
+    for words in ("row `nasty, kd`", "row `nasty, labels alone`", "B - A", "student clean"):
+        assert words in shown
 
 
 @pytest.mark.slow

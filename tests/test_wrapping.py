@@ -17,7 +17,7 @@ from rcframe.options import component, option
 from rcframe.registry import registry
 from rcframe.session import keeping
 from rcframe.testing.toys import CLASSES, some_images, toy_dataset, trained_network
-from rcframe.wrapping import WrappingAttack, WrappingModel
+from rcframe.wrapping import WrappingAttack, WrappingModel, model_in_brief
 from tests.conftest import Announce
 
 
@@ -145,5 +145,24 @@ def test_a_wrapping_model_is_made_of_what_is_inside() -> None:
 
 def test_one_wrapping_model_is_enough(announce: Announce) -> None:
     announce(Negated, "negated")
-    with pytest.raises(RequestError, match=r"`negated:mlp` is one around another already.*name the model inside it"):
+    with pytest.raises(RequestError, match=r"`negated:mlp` is one around another already.*model inside it, `mlp`\."):
         Negated(model="negated:mlp").parts()
+
+
+@pytest.mark.parametrize(
+    ("long", "brief"),
+    [
+        ("mlp:hidden=4,normalize=true", "mlp:hidden=4"),
+        ("negated:model=(convnet:width=1.0,hidden=7),neuron=none", "negated:(convnet:hidden=7)"),
+        ("negated:model=(convnet:normalize=true),neuron=lif", "negated:convnet,neuron=lif"),
+        ("negated", "negated:convnet"),
+    ],
+)
+def test_a_model_in_brief_is_the_same_model_with_the_one_inside_named(
+    long: str, brief: str, announce: Announce
+) -> None:
+    announce(Negated, "negated")
+    assert model_in_brief(long) == brief
+    one, other = (registry().make("model", parse_choice(spec, "model")) for spec in (long, brief))
+    assert list(map(rc.spelled, one.parts())) == list(map(rc.spelled, other.parts()))
+    assert type(one) is type(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rcframe.networks.weights import Architecture, load_weights, read_architectu
 from rcframe.options import component, option
 from rcframe.training.context import Run
 from rcframe.training.stage import Stage
+from rcframe.wrapping import model_in_brief
 
 #: The weights of the student in the folder of a run.
 _STUDENT = "student.safetensors"
@@ -37,7 +39,7 @@ class FileTeacher(Teacher):
         try:
             load_weights(network, tensors, self.path)
         except RequestError as error:
-            raise RequestError(f"{error}{_saved_by_a_run(Path(self.path))}") from error
+            raise RequestError(f"{error}{_saved_by_a_run(Path(self.path), run)}") from error
         return network
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
@@ -75,16 +77,20 @@ class RunTeacher(Teacher):
         yield from ()
 
 
-def _saved_by_a_run(path: Path) -> str:
-    """Say how to bring the student of a run whole, where a file holds one; else nothing."""
-    if path.name != _STUDENT:
-        return ""
+def _saved_by_a_run(path: Path, run: Run) -> str:
+    """Say how to bring a network that a run saved as another one than this run's model; else nothing."""
     try:
         saved = read_architecture(path)
+        model, asked = model_in_brief(saved.model), model_in_brief(str(run.model))
     except RequestError:
         return ""
-    whole = " with ".join(filter(None, [f"`{saved.model}`", saved.neuron and f"`{saved.neuron}`"]))
-    return f" The file holds the student of a run, saved as {whole}: `run:{path.parent}` builds that network again."
+    if path.name == _STUDENT:
+        whole = " with ".join(filter(None, [f"`{model}`", saved.neuron and f"`{saved.neuron}`"]))
+        return f" The file holds the student of a run, saved as {whole}: `run:{path.parent}` builds that network again."
+    # Where the model is the same, pruning made the difference.
+    if model == asked or saved.neuron:
+        return ""
+    return f" It was saved as `{model}`: write `--model {shlex.quote(model)}`."
 
 
 def load_network(path: Path, run: Run) -> nn.Module:

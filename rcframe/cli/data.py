@@ -48,11 +48,14 @@ def show(spec: str, count: int, data_root: str | None, png: Path | None) -> None
 
     from rcframe.api import DataSource
     from rcframe.data.pictures import print_images, save_images
-    from rcframe.data.prepare import default_root, prepare
+    from rcframe.data.prepare import about_root, default_root, prepare
     from rcframe.registry import registry
 
     source = cast(DataSource, registry().make("data", spec))
-    dataset = prepare(source, Path(data_root) if data_root else default_root(), seed=0)
+    root = Path(data_root) if data_root else None
+    dataset = prepare(source, root or default_root(), seed=0)
+    if words := about_root(root):
+        click.echo(words, err=True)
     console = Console(highlight=False, emoji=False)
     for line in _describe(dataset):
         console.print(line, markup=False)

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from rcframe.errors import RequestError, listed
 
+#: How to name another root; true of every published data set.
+CHOOSE_FOLDER = "Choose the folder with `--data-root` or the variable `RCFRAME_DATA`"
+
 
 @attrs.frozen
 class Layout:
@@ -47,15 +50,17 @@ def complete(layouts: Sequence[Layout], root: Path) -> Layout | None:
 
 def absent(name: str, layouts: Sequence[Layout], root: Path, remedy: str = "") -> RequestError:
     """Say which files of the data set `name` are expected below `root` and how to name another root."""
+    return RequestError(f"{missing_files(name, layouts, root)} {CHOOSE_FOLDER}{remedy}.")
+
+
+def missing_files(name: str, layouts: Sequence[Layout], root: Path) -> str:
+    """Say which files of the data set `name` are expected below `root`."""
     begun = [layout for layout in layouts if len(layout.missing(root)) < len(layout.names)]
     if begun:
         found = f"{begun[0].place} lacks {listed(f'`{file}`' for file in begun[0].missing(root))}"
     else:
         found = f"expected {_expected(layouts)}"
-    return RequestError(
-        f"The files of `{name}` are not below `{root}`: {found}. "
-        f"Choose the folder with `--data-root` or the variable `RCFRAME_DATA`{remedy}."
-    )
+    return f"The files of `{name}` are not below `{root}`: {found}."
 
 
 def _expected(layouts: Sequence[Layout]) -> str:

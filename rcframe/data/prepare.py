@@ -24,6 +24,16 @@ def default_root() -> Path:
     return Path(chosen).expanduser() if chosen else platformdirs.user_data_path("rcframe")
 
 
+def about_root(root: Path | None) -> str:
+    """Say that a folder of data sets which was named is not there; nothing if it is, or if none was named.
+
+    That is no mistake where nothing is read from it, or where files are fetched into it.
+    """
+    if root is None or root.expanduser().is_dir():
+        return ""
+    return f"There is no folder `{root}`, which --data-root names: no file of a data set is found there."
+
+
 def prepare(source: DataSource, root: Path, seed: int) -> Dataset:
     """Load `source` from `root`, check every split, and set the validation images aside."""
     dataset = attrs.evolve(source.load(root), augment=source.augment)

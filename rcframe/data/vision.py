@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from rcframe.api import DataSource
-from rcframe.data.files import Layout, absent, complete
+from rcframe.data.files import Layout, absent, complete, missing_files
 from rcframe.data.images import Dataset
 from rcframe.errors import RequestError, RunFailed
 from rcframe.options import component, option
@@ -43,10 +43,10 @@ class PublishedSource(DataSource):
         return self.read(root, self.located(root))
 
     def lacking(self, root: Path) -> str | None:
-        """Say which files are absent, unless they may be downloaded."""
+        """Say which files are absent, unless they may be downloaded; `CHOOSE_FOLDER` is left to who asks."""
         if self.download or complete(self.layouts(), root):
             return None
-        return str(self._absent(root))
+        return f"{missing_files(self.name, self.layouts(), root)} torchvision fetches them: {self._fetching}."
 
     def located(self, root: Path) -> Layout:
         """Return the layout that is complete below `root`, downloading the files if that is allowed and needed."""
@@ -58,8 +58,12 @@ class PublishedSource(DataSource):
             raise self._absent(root)
         return found
 
+    @property
+    def _fetching(self) -> str:
+        return f"`rcframe data show {self.name}:download=true`"
+
     def _absent(self, root: Path) -> RequestError:
-        fetching = f", or let torchvision fetch the files: `rcframe data show {self.name}:download=true`"
+        fetching = f", or let torchvision fetch the files: {self._fetching}"
         return absent(self.name, self.layouts(), root, "" if self.download else fetching)
 
     def _download(self, root: Path) -> None:

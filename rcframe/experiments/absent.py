@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from rcframe.data.files import CHOOSE_FOLDER
 from rcframe.data.prepare import default_root
+from rcframe.data.vision import PublishedSource
 from rcframe.errors import RequestError
 from rcframe.experiments.plan import PlannedRun
 
@@ -18,10 +20,13 @@ def refuse_without_data(runs: Sequence[PlannedRun]) -> None:
     reasons = {key: reason for key, reason in found.items() if reason}
     if reasons:
         count = sum((run.parts.data, _root(run)) in reasons for run in runs)
-        raise RequestError(
-            f"Nothing was started: {count} of {len(runs)} runs need data that is not here. "
-            + " ".join(dict.fromkeys(reasons.values()))
-        )
+        published = any(isinstance(source, PublishedSource) for source, _ in reasons)
+        lines = [
+            f"Nothing was started: {count} of {len(runs)} runs need data that is not here.",
+            *dict.fromkeys(reasons.values()),
+            *([f"{CHOOSE_FOLDER}."] if published else []),
+        ]
+        raise RequestError("\n".join(lines))
 
 
 def _root(run: PlannedRun) -> Path:

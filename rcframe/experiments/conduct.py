@@ -11,6 +11,7 @@ import attrs
 from rich.console import Console
 
 from rcframe.api import Engine
+from rcframe.data.prepare import about_root
 from rcframe.experiments.absent import refuse_without_data
 from rcframe.experiments.display import displayed, plan_table
 from rcframe.experiments.local import LocalEngine
@@ -70,6 +71,8 @@ def carry_out(matrix: MatrixFile, request: Request) -> MatrixRecord | None:
     if isinstance(engine, LocalEngine) and not request.dry_run:
         refuse_without_data([one for one in plan.possible if rows[one.id].status != "done"])
     said = Console(stderr=True, highlight=False)
+    if not request.quiet and (words := about_root(request.data_root)):
+        said.print(words, markup=False, soft_wrap=True)
     if request.dry_run or not request.quiet:
         # A plan that was asked for is a result.
         (Console(highlight=False) if request.dry_run else said).print(plan_table(plan, done))

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from rcframe.errors import listed
+from rcframe.evaluation.trust.flag import kind_of
 from rcframe.findings.comparison import ComparedRow, Comparison, quoted
 from rcframe.findings.figures import same_images
 from rcframe.findings.folders import Group
@@ -128,7 +129,11 @@ def _about_images(row: ComparedRow) -> str:
 def _warnings(row: ComparedRow) -> Iterator[str]:
     sides = (("A", row.first), ("B", row.second))
     flags = gathered((name, (flag for run in group.runs for flag in run.report.flags)) for name, group in sides)
-    return (f"Beware of {' and '.join(names or 'AB')}: {flag}." for flag, names in flags)
+    return (f"Beware of {' and '.join(names or 'AB')}{_kind(flag)}: {flag}." for flag, names in flags)
+
+
+def _kind(flag: str) -> str:
+    return f" ({kind})" if (kind := kind_of(flag)) else ""
 
 
 def _left_out(comparison: Comparison) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rcframe.evaluation.estimates import intervals_in_words as intervals_in_words
 from rcframe.findings.figures import CERTIFIED, OF_OUTPUTS, ROLES, SIZES, estimate_of, figures
 from rcframe.findings.folders import Collection, Group, Unfinished
 from rcframe.findings.statistics import Estimate
@@ -48,14 +49,6 @@ def _caption(groups: Sequence[Group]) -> str:
     if max(counts, default=1) == 1:
         return _OF_ONE_SEED
     return f"{_OF_SEEDS}; of one seed, that of the images alone." if 1 in counts else f"{_OF_SEEDS}."
-
-
-def intervals_in_words(seeds: Sequence[int]) -> str:
-    """Say what 95% intervals speak of, where figures were measured with so many seeds each."""
-    if max(seeds, default=1) == 1:
-        return "95% intervals over images; with one seed they say nothing of others."
-    alone = "; with one seed, over images alone" if 1 in seeds else ""
-    return f"Means over the seeds, with 95% intervals over seeds and images{alone}."
 
 
 def accuracies_of(groups: Sequence[Group]) -> list[About]:

@@ -1,4 +1,4 @@
-"""Is a difference beyond noise? Estimates with intervals, and paired comparisons over seeds and images."""
+"""Is a difference beyond noise? Paired comparisons over seeds and images, beside the estimates of single figures."""
 
 from __future__ import annotations
 
@@ -10,21 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcframe.evaluation.amount import Amount
+from rcframe.evaluation.estimates import (
+    Estimate as Estimate,
+    estimate as estimate,
+    estimate_amounts as estimate_amounts,
+    half_width_over_seeds,
+    mean_margins,
+    wilson_margins,
+)
 from rcframe.evaluation.evaluate import Accuracy
 
 _NORMAL = 1.959963984540054
-
-
-@attrs.frozen
-class Estimate:
-    """A figure with its 95% interval, and what that rests on."""
-
-    mean: float
-    low: float
-    high: float
-    seeds: int
-    #: Images that each run measured; 0 for what is not measured on images.
-    images: int
 
 
 @attrs.frozen
@@ -45,31 +41,6 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def estimate(values: Sequence[float], images: int) -> Estimate:
-    """Return the mean of a figure over seeds: an accuracy on so many images, or, with 0 images, a size.
-
-    Two sources of chance count: other seeds (Student's t) and, for an accuracy, other images. All seeds share their
-    images, so more seeds do not shrink the second: it is Wilson's, of the mean on the images of one seed. The interval
-    adds both, which is rather too wide than too narrow. Of one seed it speaks of the same network on other images.
-    """
-    mean = math.fsum(values) / len(values)
-    over_seeds = _over_seeds(np.asarray(values, float))
-    down, up = _margins(mean, images) if images else (0.0, 0.0)
-    low, high = mean - math.hypot(over_seeds, down), mean + math.hypot(over_seeds, up)
-    return Estimate(mean, low, high, len(values), images)
-
-
-def estimate_amounts(amounts: Sequence[Amount]) -> Estimate:
-    """Return the mean over seeds of a figure that is no accuracy, with an interval as that of `estimate`.
-
-    All seeds share their images, so the margins over images are those of the mean seed.
-    """
-    values = np.asarray([amount.value for amount in amounts])
-    mean, over_seeds, (down, up) = float(values.mean()), _over_seeds(values), _mean_margins(amounts)
-    images = min(amount.n for amount in amounts)
-    return Estimate(mean, mean - math.hypot(over_seeds, down), mean + math.hypot(over_seeds, up), len(amounts), images)
-
-
 def compare_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Difference:
     """Compare which images are right, (seeds, images) each, of the same seeds and the same images.
 
@@ -77,7 +48,7 @@ def compare_images(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> Diffe
     too narrow, since the spread over seeds holds some of the images' already.
     """
     gain = first.astype(float) - second.astype(float)
-    half = math.hypot(_over_seeds(gain.mean(axis=1)), _image_half_width(gain.mean(axis=0)))
+    half = math.hypot(half_width_over_seeds(gain.mean(axis=1)), _image_half_width(gain.mean(axis=0)))
     mean = float(gain.mean())
     return Difference(mean, max(-1.0, mean - half), min(1.0, mean + half), *gain.shape)
 
@@ -89,7 +60,7 @@ def compare_proportions(first: Sequence[Accuracy], second: Sequence[Accuracy]) -
     images drawn apart, of which each side's seeds share theirs.
     """
     gain = np.asarray([mine.value for mine in first]) - np.asarray([theirs.value for theirs in second])
-    mean, over_seeds = float(gain.mean()), _over_seeds(gain)
+    mean, over_seeds = float(gain.mean()), half_width_over_seeds(gain)
     (down, up), (other_down, other_up) = _shared_margins(first), _shared_margins(second)
     low = mean - math.hypot(over_seeds, down, other_up)
     high = mean + math.hypot(over_seeds, up, other_down)
@@ -99,7 +70,7 @@ def compare_proportions(first: Sequence[Accuracy], second: Sequence[Accuracy]) -
 def compare_counts(first: NDArray[np.int16], second: NDArray[np.int16]) -> Difference:
     """Compare counts, (seeds, images) each, of the same seeds and the same images, as `compare_images` does."""
     gain = first.astype(float) - second.astype(float)
-    half = math.hypot(_over_seeds(gain.mean(axis=1)), _image_half_width(gain.mean(axis=0)))
+    half = math.hypot(half_width_over_seeds(gain.mean(axis=1)), _image_half_width(gain.mean(axis=0)))
     mean = float(gain.mean())
     return Difference(mean, mean - half, mean + half, *gain.shape)
 
@@ -110,8 +81,8 @@ def compare_amounts(first: Sequence[Amount], second: Sequence[Amount]) -> Differ
     The intervals over images of both sides are taken as those of images drawn apart, as in `compare_proportions`.
     """
     gain = np.asarray([mine.value for mine in first]) - np.asarray([theirs.value for theirs in second])
-    mean, over_seeds = float(gain.mean()), _over_seeds(gain)
-    (down, up), (other_down, other_up) = _mean_margins(first), _mean_margins(second)
+    mean, over_seeds = float(gain.mean()), half_width_over_seeds(gain)
+    (down, up), (other_down, other_up) = mean_margins(first), mean_margins(second)
     low, high = mean - math.hypot(over_seeds, down, other_up), mean + math.hypot(over_seeds, up, other_down)
     return Difference(mean, low, high, len(gain), 0)
 
@@ -122,20 +93,8 @@ def compare_values(first: Sequence[float], second: Sequence[float]) -> Differenc
     Of one seed they are exact, and any difference is one.
     """
     gain = np.asarray(first, float) - np.asarray(second, float)
-    half, mean = _over_seeds(gain), float(gain.mean())
+    half, mean = half_width_over_seeds(gain), float(gain.mean())
     return Difference(mean, mean - half, mean + half, len(gain), 0)
-
-
-def _over_seeds(gain: NDArray[np.float64]) -> float:
-    """Return the half width over seeds; one seed says nothing of others."""
-    return _student_half_width(gain) if len(gain) > 1 else 0.0
-
-
-def _student_half_width(values: NDArray[np.float64]) -> float:
-    from scipy.stats import t
-
-    count = len(values)
-    return float(t.ppf(0.975, count - 1)) * float(values.std(ddof=1)) / math.sqrt(count)
 
 
 def _image_half_width(gains: NDArray[np.float64]) -> float:
@@ -148,21 +107,7 @@ def _image_half_width(gains: NDArray[np.float64]) -> float:
     return _NORMAL * float(padded.std()) / math.sqrt(len(padded))
 
 
-def _mean_margins(amounts: Sequence[Amount]) -> tuple[float, float]:
-    """Return how far below and above their values the intervals over images reach, as a mean over seeds."""
-    count = len(amounts)
-    down = math.fsum(amount.value - amount.low for amount in amounts) / count
-    return down, math.fsum(amount.high - amount.value for amount in amounts) / count
-
-
 def _shared_margins(accuracies: Sequence[Accuracy]) -> tuple[float, float]:
     """Return the margins over images of the mean of runs that share their images."""
     mean = math.fsum(accuracy.value for accuracy in accuracies) / len(accuracies)
-    return _margins(mean, min(accuracy.n for accuracy in accuracies))
-
-
-def _margins(value: float, images: int) -> tuple[float, float]:
-    """Return how far below and above an accuracy Wilson's interval over images reaches; never 0 on both sides."""
-    nearest = Accuracy(round(value * images), images)
-    low, high = nearest.interval
-    return nearest.value - low, high - nearest.value
+    return wilson_margins(mean, min(accuracy.n for accuracy in accuracies))

@@ -17,5 +17,10 @@ def name_of(group: Group, groups: Sequence[Group], role: Role) -> str:
     return f"{role} {typed}" if role == "teacher" or len(alike) == 1 else f"{role}: {group.name}"
 
 
+def teacher_of(group: Group) -> str:
+    """Say how the teacher of a group was asked for."""
+    return _typed(group.first, "teacher")
+
+
 def _typed(run: FoundRun, role: Role) -> str:
     return run.typed.get(role) or run.settings.get(role, role)

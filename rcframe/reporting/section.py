@@ -96,6 +96,15 @@ class Exhibit:
 
 
 @attrs.frozen
+class Warned:
+    """A reason to distrust a figure."""
+
+    #: What docs/trust.md calls it; nothing where that is not known.
+    kind: str
+    words: str
+
+
+@attrs.frozen
 class Command:
     """A command to copy."""
 
@@ -116,5 +125,5 @@ class Section:
     folded: tuple[Table, ...] = ()
     exhibits: tuple[Exhibit, ...] = ()
     #: Reasons to distrust a figure.
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
     commands: tuple[Command, ...] = ()

@@ -266,6 +266,8 @@ def _gradient_gap(attack: Attack, network: nn.Module, run: Run) -> str | None:
 
 def refuse_with_alternative(refusal: Refusal, config: RunConfig, dataset: Dataset, compute: Compute) -> RequestError:
     """Return the refusal with the nearest combination that would run added, found by trying."""
+    if second := _refused_with_access(refusal, config, dataset, compute):
+        return second
     for words, changed in _alternatives(refusal, config):
         try:
             assemble(changed, build_parts(changed), dataset, compute)
@@ -273,6 +275,27 @@ def refuse_with_alternative(refusal: Refusal, config: RunConfig, dataset: Datase
             continue
         return RequestError(f"{refusal} Nearest that would run: {words}.")
     return RequestError(f"{refusal} No single change would make it run: start from `rcframe run` and add part by part.")
+
+
+def _refused_with_access(
+    refusal: Refusal, config: RunConfig, dataset: Dataset, compute: Compute
+) -> RequestError | None:
+    """Return what else is wrong, where enough access would only lead to another refusal.
+
+    A different student would hide what the user has to mend.
+    """
+    if refusal.setting != "access":
+        return None
+    for preset in PRESETS:
+        changed = attrs.evolve(config, access=preset)
+        try:
+            assemble(changed, build_parts(changed), dataset, compute)
+        except RequestError as second:
+            if not isinstance(second, Refusal) or second.setting != "access":
+                return RequestError(f"{refusal} --access {preset} grants what is lacking, but then: {second}")
+        else:
+            return None
+    return None
 
 
 def _alternatives(refusal: Refusal, config: RunConfig) -> Iterator[tuple[str, RunConfig]]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 
+from rcframe.data.prepare import about_root
 from rcframe.errors import RequestError, listed
 from rcframe.files import write_text
 from rcframe.session.assemble import build_parts
@@ -53,6 +54,8 @@ class Conductor:
     def start(self, config: RunConfig, command: str, out: Path | None, *, fresh: bool = False) -> Outcome:
         """Start a run that writes to `out`, to a fresh folder below `runs`, or nowhere."""
         session = prepare_session(config, command)
+        if session.compute.is_main and (words := about_root(Path(config.data_root) if config.data_root else None)):
+            self.display.said(words)
 
         def make() -> RunFolder | None:
             return create_folder(out, session) if out else fresh_folder(session) if fresh else None

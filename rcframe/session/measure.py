@@ -18,6 +18,7 @@ from rcframe.evaluation.radii import Radii
 from rcframe.networks.size import size_of
 from rcframe.options import Number, values_of
 from rcframe.registry import registry
+from rcframe.session.architecture import architecture_of, trained_architecture
 from rcframe.session.evidence import Evidence
 from rcframe.session.examining import Examined, Examiner
 from rcframe.session.gathering import Witness, gather
@@ -30,6 +31,7 @@ from rcframe.session.twins import Surrogates
 from rcframe.session.versions import versions_used
 from rcframe.training.context import Role
 from rcframe.training.monitor import Monitor
+from rcframe.wrapping import model_in_brief
 
 if TYPE_CHECKING:
     from rcframe.session.session import Session
@@ -136,19 +138,19 @@ def _passes(queries: Queries, attacked: int) -> Passes:
 
 
 def _network_of(session: Session, role: Role) -> tuple[str, str | None]:
-    """Return the spec strings of a role's model and of its neurons, if it spikes."""
+    """Return the spec strings of a role's model and of its neurons, if it spikes: as typed, if that is what it is."""
     config = session.config
-    if role == "student":
-        return str(config.student_model or config.model), str(config.neuron) if config.neuron else None
-    brought = session.parts.teacher.brought()
-    if brought is None:
-        return str(config.model), None
-    return _shortened("model", brought.model), _shortened("neuron", brought.neuron) if brought.neuron else None
+    finished = architecture_of(session, role)
+    if finished == trained_architecture(role, config, session.parts, session.dataset.info):
+        spiking = role == "student" and config.neuron
+        typed = config.student_model or config.model if role == "student" else config.model
+        return str(typed), str(config.neuron) if spiking else None
+    return model_in_brief(finished.model), _neuron_in_brief(finished.neuron) if finished.neuron else None
 
 
-def _shortened(kind: str, spec: str) -> str:
-    choice = parse_choice(spec, kind)
-    return shortest(choice, registry().make(kind, choice))
+def _neuron_in_brief(spec: str) -> str:
+    choice = parse_choice(spec, "neuron")
+    return shortest(choice, registry().make("neuron", choice))
 
 
 def _protocols(session: Session) -> Iterator[tuple[str, Protocol]]:

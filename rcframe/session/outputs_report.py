@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -27,15 +28,21 @@ class Outputs:
 
 
 def about_agreement(found: Sequence[Likeness]) -> str:
-    """Say if students of one or several runs agree no more often than one that never looks; else nothing."""
-    idle = [one.blind.value for one in found if one.blind and one.blind.correct and not one.says_something]
+    """Say if students of one or several runs agree no more often than one that never looks; else nothing.
+
+    Nor is anything said of students that never agree, which nobody takes for imitation.
+    """
+    known = [one for one in found if one.blind]
+    idle = [one for one in known if one.agreement.correct and not one.says_something]
     if not idle:
         return ""
     start, there = (
         ("A student", "") if len(found) == 1 else (f"In {len(idle)} of {len(found)} runs a student", " there")
     )
+    # The mean of all runs, as the page of a report has it.
+    blind = math.fsum(one.blind.value for one in known if one.blind) / len(known)
     return (
-        f"{start} that always names the class which the teacher names most would agree on {100 * max(idle):.1f}% of "
+        f"{start} that always names the class which the teacher names most would agree on {100 * blind:.1f}% of "
         f"the images: agreement is no sign of imitation{there}."
     )
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
+from rcframe.evaluation.amount import Amount
+from rcframe.evaluation.estimates import Estimate, estimate_accuracies, estimate_amounts
+from rcframe.evaluation.evaluate import Accuracy
 from rcframe.session.outcomes import AGREEMENT, CALIBRATION_ERROR, RELEASED, WORST_CASE
-from rcframe.session.report import FORMAT, Measurement, ModelReport, Report
+from rcframe.session.report import FORMAT, ModelReport, Report
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -22,11 +24,22 @@ class Spread:
     """How a figure varies over seeds."""
 
     values: tuple[float, ...]
+    estimate: Estimate
+
+    @classmethod
+    def of_accuracies(cls, found: Sequence[Accuracy]) -> Spread:
+        """Gather an accuracy, or another fraction of images, of each seed."""
+        return cls(tuple(one.value for one in found), estimate_accuracies(found))
+
+    @classmethod
+    def of_amounts(cls, found: Sequence[Amount]) -> Spread:
+        """Gather a figure of each seed that is measured on images and is no fraction of them."""
+        return cls(tuple(one.value for one in found), estimate_amounts(found))
 
     @property
     def mean(self) -> float:
         """The mean."""
-        return statistics.fmean(self.values)
+        return self.estimate.mean
 
     @property
     def deviation(self) -> float:
@@ -35,12 +48,8 @@ class Spread:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95% interval of the mean by Student's t: seeds are few."""
-        from scipy.stats import t
-
-        count = len(self.values)
-        half = float(t.ppf(0.975, count - 1)) * self.deviation / math.sqrt(count)
-        return self.mean - half, self.mean + half
+        """The 95% interval of the mean: noise of the seeds and of the images, as in pages and comparisons."""
+        return self.estimate.low, self.estimate.high
 
     def as_json(self) -> dict[str, object]:
         """Return the JSON object of this figure."""
@@ -90,27 +99,28 @@ class SeedsReport:
 
 
 def _spreads(models: Sequence[ModelReport]) -> dict[str, Spread]:
-    figures = [dict(_figures(model)) for model in models]
-    return {what: Spread(tuple(each[what] for each in figures)) for what in figures[0]}
+    fractions, amounts = [dict(_fractions(model)) for model in models], [dict(_amounts(model)) for model in models]
+    return {what: Spread.of_accuracies([each[what] for each in fractions]) for what in fractions[0]} | {
+        what: Spread.of_amounts([each[what] for each in amounts]) for what in amounts[0]
+    }
 
 
-def _figures(model: ModelReport) -> Iterator[tuple[str, float]]:
-    yield from ((what, measured.accuracy) for what, measured in _measured(model))
-    if model.released:
-        yield RELEASED, model.released.accuracy
-    if model.outputs.likeness:
-        yield AGREEMENT, model.outputs.likeness.agreement.value
-    if model.outputs.calibration:
-        yield CALIBRATION_ERROR, model.outputs.calibration.error.value
-
-
-def _measured(model: ModelReport) -> Iterator[tuple[str, Measurement]]:
-    yield "clean", model.clean
-    yield from model.attacked.items()
+def _fractions(model: ModelReport) -> Iterator[tuple[str, Accuracy]]:
+    yield "clean", model.clean.result
+    yield from ((what, measured.result) for what, measured in model.attacked.items())
     if model.worst_case:
-        yield WORST_CASE, model.worst_case
+        yield WORST_CASE, model.worst_case.result
     for spec, measured in model.certified.items():
-        yield f"certified by {spec}", measured
+        yield f"certified by {spec}", measured.result
+    if model.released:
+        yield RELEASED, model.released.result
+    if model.outputs.likeness:
+        yield AGREEMENT, model.outputs.likeness.agreement
+
+
+def _amounts(model: ModelReport) -> Iterator[tuple[str, Amount]]:
+    if model.outputs.calibration:
+        yield CALIBRATION_ERROR, model.outputs.calibration.error
 
 
 def is_seeds_report(found: Mapping[str, object]) -> bool:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rcframe.evaluation.amount import Amount
+from rcframe.evaluation.estimates import intervals_in_words
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.radii import Radii
 from rcframe.evaluation.trust.flag import Flag
@@ -223,7 +224,7 @@ def _points(error: Amount) -> str:
 
 
 def _spread(spread: Spread) -> str:
-    # Student's t knows nothing of 0 and 100, beyond which no accuracy lies.
+    # The noise of the seeds knows nothing of 0 and 100, beyond which no accuracy lies.
     low, high = (min(max(end, 0.0), 1.0) for end in spread.interval)
     return f"{spread.mean:.1%} ± {spread.deviation:.1%} [{low:.1%}, {high:.1%}]".replace("%", "")
 
@@ -246,7 +247,7 @@ def _seeds_notes(report: SeedsReport) -> Iterator[str]:
     first = report.runs[0]
     count = len(report.runs)
     yield f"Accuracy in percent: mean over {count} seeds ± standard deviation of a run [95% interval of the mean]."
-    yield f"Each run measured n = {first.student.clean.n} images."
+    yield f"{intervals_in_words([count])} Each run measured n = {first.student.clean.n} images."
     yield from _about_outputs(report.runs)
     for spec, measured in _robust(first):
         yield _settings(spec, measured, [])

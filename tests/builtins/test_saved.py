@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,13 @@ from torch import nn
 from rcframe.api import NeuronModel, Teacher
 from rcframe.builtins.saved import FileTeacher, RunTeacher, load_network
 from rcframe.choice import parse_choice
+from rcframe.data.images import DataInfo
 from rcframe.errors import RequestError
+from rcframe.library import spelled
 from rcframe.networks.weights import Architecture, save_network
 from rcframe.options import component, option
 from rcframe.testing.toys import CLASSES, MODEL, SHAPE, fingerprint, toy_run, trained_network
+from rcframe.wrapping import WrappingModel
 
 if TYPE_CHECKING:
     from tests.conftest import Announce, Command
@@ -158,6 +162,36 @@ def test_the_student_of_a_run_that_does_not_fit_is_pointed_to_as_the_run(network
     )
     with pytest.raises(RequestError, match=words):
         FileTeacher(path=str(tmp_path / "student.safetensors")).network(toy_run("teacher"))
+
+
+@component
+class Capped(WrappingModel):
+    """A model with one more layer behind it."""
+
+    def wrap(self, network: nn.Module, info: DataInfo) -> nn.Module:
+        return nn.Sequential(network, nn.Linear(len(info.classes), len(info.classes)))
+
+
+def test_a_teacher_that_was_saved_as_another_model_is_refused_with_that_model(
+    tmp_path: Path, announce: Announce
+) -> None:
+    announce(Capped, "capped")
+    path, run = tmp_path / "teacher.safetensors", toy_run("teacher")
+    model = Capped(model=MODEL)
+    saved = Architecture(spelled(model), None, SHAPE, CLASSES)
+    save_network(path, model.build(run.info), saved)
+    with pytest.raises(RequestError, match=r"It was saved as `capped:\(.*\)`: write `--model '.*'`\.$") as refused:
+        FileTeacher(path=str(path)).network(run)
+    (advised,) = [words for words in str(refused.value).split("`") if words.startswith("--model ")]
+    _, spec = shlex.split(advised)
+    FileTeacher(path=str(path)).network(attrs.evolve(run, model=parse_choice(spec, "model")))
+
+
+def test_neurons_cannot_be_chosen_for_a_file_and_are_not_advised(tmp_path: Path) -> None:
+    saved = Architecture("convnet", "lif:steps=2", SHAPE, CLASSES)
+    save_network(tmp_path / "teacher.safetensors", nn.Linear(2, 2), saved)
+    with pytest.raises(RequestError, match=r"with --model\.$"):
+        FileTeacher(path=str(tmp_path / "teacher.safetensors")).network(toy_run("teacher"))
 
 
 def test_other_files_that_do_not_fit_are_no_runs(network: nn.Module, tmp_path: Path) -> None:

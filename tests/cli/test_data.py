@@ -85,6 +85,15 @@ def test_what_cannot_be_shown_is_a_sentence(arguments: list[str], complaint: str
     assert "Traceback" not in outcome.err
 
 
+def test_a_data_root_that_is_not_there_is_told_of_where_nothing_is_read_from_it(cli: Command, tmp_path: Path) -> None:
+    said = cli("data", "show", "digits", "--count", "1", "--data-root", str(tmp_path / "nowhere"))
+    assert (said.code, said.err) == (
+        0,
+        f"There is no folder `{tmp_path}/nowhere`, which --data-root names: no file of a data set is found there.\n",
+    )
+    assert not cli("data", "show", "digits", "--count", "1", "--data-root", str(tmp_path)).err
+
+
 def test_the_data_root_comes_from_the_environment_unless_it_is_said(cli: Command) -> None:
     assert "not below `somewhere`" in cli("data", "show", "mnist", RCFRAME_DATA="somewhere").err
     said = cli("data", "show", "mnist", "--data-root", "elsewhere", RCFRAME_DATA="somewhere")

@@ -41,8 +41,8 @@ def test_data_that_is_absent_is_told_of_once_and_nothing_is_begun(cli: Command, 
     folder = tmp_path / "no such"
     outcome = cli("reproduce", "nasty/cifar10", "--scale", "full", "--data-root", str(folder), "-q")
     assert (outcome.code, outcome.out) == (2, "")
-    assert outcome.err.count("\n") == 1
-    assert outcome.err.startswith("Error: Nothing was started: 48 of 48 runs need data that is not here. The files of")
+    assert outcome.err.count("\n") == 3
+    assert outcome.err.startswith("Error: Nothing was started: 48 of 48 runs need data that is not here.\nThe files of")
     for words in (
         f"below `{folder}`",
         "`data_batch_1.bin`",

@@ -206,10 +206,16 @@ def test_a_folder_without_a_run_is_refused(folder: str, words: str, cli: Command
     assert words in outcome.err
 
 
+def test_a_data_root_that_is_not_there_is_told_of_although_the_run_needs_none(cli: Command, tmp_path: Path) -> None:
+    words = f"There is no folder `{tmp_path}/nowhere`, which --data-root names: no file of a data set is found there."
+    assert words in cli("run", *TINY, "--data-root", str(tmp_path / "nowhere")).err
+    assert "There is no folder" not in cli("run", *TINY, "--data-root", str(tmp_path)).err
+
+
 def test_several_seeds_end_with_their_means_and_a_folder_each(cli: Command) -> None:
     outcome = cli("run", *TINY, "--attack", "fgsm", "--seed", "3", "--seeds", "2", "--out", "here")
     assert outcome.code == 0
-    for words in ("seeds 3 to 4", "mean over 2 seeds", "clean", "fgsm", " ± "):
+    for words in ("seeds 3 to 4", "mean over 2 seeds", "clean", "fgsm", " ± ", "intervals over seeds and images."):
         assert words in outcome.out
     report = json.loads(Path("here/report.json").read_text())
     assert report["seeds"] == [3, 4]

@@ -6,6 +6,7 @@ import attrs
 import numpy as np
 import pytest
 
+from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.findings.comparison import Comparison, compare_folders, compare_rows
 from rcframe.findings.comparison_notes import gathered, legend, notes, summary
 from tests.findings.folders_made import Made, make_matrix, make_run, make_seeds, make_unfinished, right, row
@@ -175,6 +176,12 @@ def test_reasons_for_distrust_are_said_once(tmp_path: Path) -> None:
         "Beware of A: the attack helps.",
         "Beware of B: no image of cat.",
     )
+
+
+def test_a_reason_for_distrust_is_called_what_the_documentation_calls_it(tmp_path: Path) -> None:
+    flag = Flag(Kind.FEW_IMAGES, "only 40 images were measured")
+    said = notes(compared(tmp_path, Made(flags=(flag,)), Made()))
+    assert said[2:] == ("Beware of A (few images): only 40 images were measured.",)
 
 
 def test_what_is_only_on_one_side_or_not_finished_is_named(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from rcframe.findings.statistics import (
     estimate,
     estimate_amounts,
 )
-from rcframe.session.seeds import Spread
 
 Judged = NDArray[np.bool_]
 JUDGED = st.tuples(st.integers(1, 4), st.integers(1, 12)).flatmap(
@@ -64,9 +63,11 @@ def test_seeds_that_agree_leave_the_interval_of_their_images(seeds: int, right: 
 
 
 @given(FIGURES)
-def test_an_estimate_of_a_size_has_the_interval_of_the_runs_report(values: list[float]) -> None:
-    found, spread = estimate(values, 0), Spread(tuple(values))
-    assert (found.mean, found.low, found.high) == pytest.approx((spread.mean, *spread.interval))
+def test_an_estimate_of_a_size_has_students_interval_over_seeds(values: list[float]) -> None:
+    found = estimate(values, 0)
+    mean = float(np.mean(values))
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
+    assert (found.mean, found.low, found.high) == pytest.approx((mean, mean - half, mean + half))
 
 
 @given(FIGURES, st.integers(1, 500))

@@ -45,7 +45,10 @@ def test_one_network_by_two_names_is_told_once_where_all_is_the_same(tmp_path: P
         settings = {"teacher": {"name": teacher}, "typed": {"teacher": [teacher], "student": ["kd"]}}
         return attrs.evolve(heated(heat), settings=settings)
 
-    alike = named({"a": typed("plain", 2), "b": typed("again", 2)}, tmp_path / "alike")
-    assert alike == ["teacher plain", "student: plain"]
+    alike = networks(collected({"a": typed("plain", 2), "b": typed("again", 2)}, tmp_path / "alike").groups)
+    assert [(network.name, network.also) for network in alike] == [
+        ("teacher plain", ("teacher again",)),
+        ("student: plain", ("student: again",)),
+    ]
     # What was softened otherwise may be guarded otherwise.
     assert len(named({"a": typed("plain", 2), "b": typed("again", 5)}, tmp_path / "otherwise")) == 4

@@ -11,7 +11,7 @@ from rcframe.findings.folders import collect
 from rcframe.findings.tables import Table
 from rcframe.reporting.exhibits import slug
 from rcframe.reporting.page import page_of, upright
-from rcframe.reporting.section import Command, Exhibit, Heat, HeatCell, HeatRow, Picture, Section, Strip
+from rcframe.reporting.section import Command, Exhibit, Heat, HeatCell, HeatRow, Picture, Section, Strip, Warned
 from rcframe.reporting.sections import SECTIONS, sections
 from tests.reporting.runs_made import make_everything
 
@@ -114,7 +114,7 @@ def test_texts_of_users_are_never_markup() -> None:
         tables=(table,),
         folded=(table,),
         exhibits=(Exhibit(name="b", caption=EVIL, data=table, strips=strips, heat=heat),),
-        warnings=(EVIL,),
+        warnings=(Warned(EVIL, EVIL),),
         commands=(Command(EVIL, EVIL),),
     )
     page = page_of(EVIL, [section])
@@ -122,6 +122,12 @@ def test_texts_of_users_are_never_markup() -> None:
     assert "script" not in found.tags
     assert "\x1b" not in page
     assert found.text.count("<script>alert('\"&x')</script>\\x1b[31m") > 15
+
+
+def test_a_warning_begins_with_its_kind_in_bold() -> None:
+    warnings = (Warned("Few images", "only `4`."), Warned("", "Odd."))
+    page = page_of("t", [Section(name="a", title="A", warnings=warnings)])
+    assert "<li><strong>Few images</strong>: only <code>4</code>.</li><li>Odd.</li>" in page
 
 
 def test_a_heat_table_shows_counts_with_shares_and_leaves_zeros_empty() -> None:

@@ -143,9 +143,32 @@ def test_what_cannot_run_is_refused_with_the_reason_and_the_nearest_that_runs(
 
 
 def test_two_obstacles_at_once_are_said_to_need_more_than_one_change() -> None:
-    config = config_of(student="kd", access="hard", neuron="lif", certifier="convex")
+    config = config_of(attack="fgsm", norm="l2", neuron="lif", certifier="convex")
     text = str(refuse_with_alternative(refusal_of(config), config, DATASET, Compute()))
-    assert "--access hard grants labels. No single change would make it run" in text
+    assert "works in linf, not in l2. No single change would make it run" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "second"),
+    [
+        ({"student": "attention:taps=foo"}, r"In the option `taps`: .*`foo`\. Its taps: \S+"),
+        ({"student": "kd", "access": "hard", "neuron": "lif", "certifier": "convex"}, r"Certifier `convex` cannot "),
+    ],
+    ids=["layer", "certifier"],
+)
+def test_what_is_wrong_besides_access_is_named_and_no_other_student_advised(
+    settings: dict[str, object], second: str
+) -> None:
+    config = config_of(**settings)
+    refusal = refusal_of(config)
+    text = str(refuse_with_alternative(refusal, config, DATASET, Compute()))
+    level = "grey" if "attention" in text else "logit"
+    words = rf"{re.escape(str(refusal))} --access {level} grants what is lacking, but then: {second}"
+    assert re.match(words, text), text
+    assert "--student" not in text
+    # Doing the first leads to the second, as was said.
+    with pytest.raises(RequestError, match=second):
+        assembled(attrs.evolve(config, access=level))
 
 
 def test_a_capability_beyond_the_presets_is_granted_by_adding_it() -> None:

@@ -254,8 +254,8 @@ def test_over_seeds_agreement_and_calibration_have_their_spreads() -> None:
     seeds = SeedsReport("rcframe run --seeds 2", (answering(), attrs.evolve(answering(), seed=4)))
     drawn = [line.strip("│").split("│") for line in widely(seeds, 160) if line.startswith("│")]
     cells = {row[0].strip(): [cell.strip() for cell in row[1:]] for row in drawn if len(row) == 3}
-    assert cells["agrees with teacher"] == ["", "75.0 ± 0.0 [75.0, 75.0]"]
-    assert cells["clean, as released"] == ["25.0 ± 0.0 [25.0, 25.0]", ""]
+    assert cells["agrees with teacher"] == ["", "75.0 ± 0.0 [30.1, 95.4]"]
+    assert cells["clean, as released"] == ["25.0 ± 0.0 [19.5, 31.4]", ""]
     assert [cell.split()[0] for cell in cells["calibration error"]] == ["1.8", "23.2"]
     assert seeds.student()["agreement"].values == (0.75, 0.75)
     assert "agreement" not in seeds.teacher()

@@ -197,6 +197,8 @@ def test_a_run_saves_it_as_what_it_is_and_its_file_teaches_again(tmp_path: Path)
     nasty = "nasty:deepen=true,init_from=adversary,trainable=last,epochs=1,adversary_epochs=1"
     first = rc.run(**TINY, teacher=nasty, student="plain:epochs=0", out=tmp_path / "first")
     file = tmp_path / "first" / "teacher.safetensors"
+    assert first.teacher.model == f"deepened:({MODEL})"
+    assert first.student.model == MODEL
     saved = read_architecture(file)
     assert saved.model == spelled(Deepened(model=spelled(rc.model(MODEL))))
     plain = rc.run(**TINY, teacher="plain:epochs=0", student="plain:epochs=0")
@@ -224,7 +226,8 @@ def test_the_members_of_an_ensemble_may_have_one_more_layer_each(tmp_path: Path)
 
 
 def test_a_model_that_has_the_layer_already_gets_no_second_one() -> None:
-    with pytest.raises(RequestError, match="deepened"):
+    words = rf"^`nasty:deepen=true` puts its own layer around the model, .*: write `--model {MODEL}`, or leave `deepen`"
+    with pytest.raises(RequestError, match=words):
         rc.run(
             **{**TINY, "model": f"deepened:({MODEL})"}, teacher="nasty:deepen=true,epochs=1", student="plain:epochs=0"
         )

@@ -51,3 +51,8 @@ class Flag(str):
 
     def __reduce__(self) -> tuple[type[Flag], tuple[Kind, str]]:
         return Flag, (self.kind, str(self))
+
+
+def kind_of(flag: str) -> str:
+    """Name the kind of a flag, as docs/trust.md does; nothing where an older report kept the sentence alone."""
+    return str(flag.kind) if isinstance(flag, Flag) else ""

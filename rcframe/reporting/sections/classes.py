@@ -14,7 +14,9 @@ from rcframe.findings.statistics import estimate
 from rcframe.findings.tables import NOTHING, Table
 from rcframe.reporting.chart import sentence
 from rcframe.reporting.confusion import MOST_CLASSES, SHOWN_CLASSES, Confusion, chosen, heat_of, table_of
+from rcframe.reporting.naming import teacher_of
 from rcframe.reporting.section import Exhibit, Section
+from rcframe.reporting.turns import in_turn, in_words
 from rcframe.session.evidence import About, Role
 from rcframe.session.report import Measurement, ModelReport
 
@@ -35,29 +37,30 @@ def section(collection: Collection) -> Section | None:
     groups = [group for group in collection.groups if model_of(group.first.report, "student").clean.by_class]
     if not groups:
         return None
-    shown = groups[:_GROUPS]
+    shown = in_turn(groups, _GROUPS, teacher_of)
     tables = {group.name: _by_class(group, f": {group.name}" if len(groups) > 1 else "") for group in shown}
     exhibits = tuple(_exhibits(shown, several=len(groups) > 1))
     return Section(
         name="classes",
         title="Classes",
-        says=tuple(_says(groups, bool(exhibits))),
+        says=tuple(_says(shown, groups, bool(exhibits))),
         tables=tuple(_lowest(table) for table in tables.values()),
         folded=tuple(table for table in tables.values() if len(table.rows) > MOST_CLASSES),
         exhibits=exhibits,
     )
 
 
-def _says(groups: Sequence[Group], confused: bool) -> Iterator[str]:
-    yield "Of several seeds, the lowest is shown. Intervals are those of the images of the class alone."
+def _says(shown: Sequence[Group], groups: Sequence[Group], confused: bool) -> Iterator[str]:
+    of_seeds = "Of several seeds, the lowest is shown. " if any(len(group.runs) > 1 for group in shown) else ""
+    yield f"{of_seeds}Intervals are those of the images of the class alone."
     if confused:
         yield (
             "Below, each row is a class and each column what its images are taken for: how many, and in percent of "
             "the row. Blue is right, orange wrong."
         )
-    if len(groups) > _GROUPS:
-        yield f"The first {_GROUPS} of {len(groups)} configurations are shown."
-    classes = max(len(model_of(group.first.report, "student").clean.by_class) for group in groups[:_GROUPS])
+    if len(shown) < len(groups):
+        yield sentence(f"{in_words(shown, groups, ' configurations')} are shown")
+    classes = max(len(model_of(group.first.report, "student").clean.by_class) for group in shown)
     if classes > MOST_CLASSES:
         yield (
             f"Of {classes} classes, tables show the {MOST_CLASSES} that the student knows least, under attack if there "

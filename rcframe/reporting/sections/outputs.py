@@ -15,11 +15,15 @@ from rcframe.findings.folders import Collection
 from rcframe.findings.overview import amount, intervals_in_words, percent
 from rcframe.findings.statistics import estimate, estimate_amounts
 from rcframe.findings.tables import NOTHING, Table
-from rcframe.reporting.chart import number
+from rcframe.reporting.chart import number, sentence
+from rcframe.reporting.heats import otherwise_softened
+from rcframe.reporting.merging import Same, merged, told_once
+from rcframe.reporting.naming import teacher_of
 from rcframe.reporting.networks import Network, networks
 from rcframe.reporting.profiles import profiles
 from rcframe.reporting.reliability import reliability
 from rcframe.reporting.section import Exhibit, Section
+from rcframe.reporting.turns import in_turn, in_words
 from rcframe.session.outputs_report import about_agreement
 
 _SAYS = (
@@ -38,6 +42,10 @@ _MISTAKES_OF_SEEDS = (
     "number stands behind `of`. The interval is over these as if each were another image, and holds no noise of the "
     "seeds."
 )
+_OF_ONE_SEED = (
+    "Tables are means over the seeds. Each drawing is of a single seed, the lowest; where there are several, its "
+    "caption says which."
+)
 _MOST_DRAWN = 6
 
 
@@ -47,8 +55,15 @@ def section(collection: Collection) -> Section | None:
     tables = [table for table in (_agreement(found), *_softness(found), _calibration(found)) if table.rows]
     if not tables:
         return None
-    exhibits = tuple(_exhibits(found))
-    says = [*_SAYS, *([_COLOURS] if any(one.heat for one in exhibits) else []), *_left_out(found)]
+    different = _different(found)
+    shown = in_turn(different, _MOST_DRAWN, lambda network: teacher_of(network.group))
+    exhibits = tuple(_exhibits(shown))
+    says = [
+        *_SAYS,
+        *([_COLOURS] if any(one.heat for one in exhibits) else []),
+        *([_OF_ONE_SEED] if exhibits and any(len(network.group.runs) > 1 for network in shown) else []),
+        *_left_out(shown, different),
+    ]
     return Section(
         name="outputs",
         title="What the outputs give away",
@@ -77,6 +92,7 @@ def _agreement(found: Sequence[Network]) -> Table:
         "time.",
         _MISTAKES if all(len(network.outputs) == 1 for network in known) else _MISTAKES_OF_SEEDS,
         *_without_looking(known),
+        *told_once([Same((network,)) for network in known]),
     )
     rows = tuple((network.name, *_agreement_cells(network.likenesses)) for network in known)
     return Table("Agreement with the teacher", columns, rows, notes)
@@ -106,13 +122,18 @@ def _softness(found: Sequence[Network]) -> Iterator[Table]:
     heats = dict.fromkeys(heat for network in found for heat in network.by_temperature if heat is not None)
     for heat in sorted(heats):
         known = [network for network in found if heat in network.by_temperature]
-        rows: list[tuple[str, ...]] = []
-        for network in known:
-            outputs = network.by_temperature[heat]
-            rows += _softness_row(network.name, [one.softness for one in outputs])
-            rows += _softness_row(f"{network.name}, what it releases", [one.released for one in outputs])
+        same = merged(known)
+        rows = tuple(row for one in same for row in _softness_rows(one, heat))
         title = f"Outputs softened at temperature {number(heat)}"
-        yield Table(title, ("network", "entropy", "peaks", "margin"), tuple(rows), (_intervals(known),))
+        notes = (_intervals(known), *told_once(same), *otherwise_softened([one.named for one in same], heat))
+        yield Table(title, ("network", "entropy", "peaks", "margin"), rows, notes)
+
+
+def _softness_rows(same: Same, heat: float) -> Iterator[tuple[str, ...]]:
+    yield from _softness_row(same.named.name, [one.softness for one in same.named.by_temperature[heat]])
+    for network in same.networks:
+        released = [one.released for one in network.by_temperature[heat]]
+        yield from _softness_row(f"{network.name}, what it releases", released)
 
 
 def _softness_row(name: str, softness: Sequence[Softness | None]) -> Iterator[tuple[str, ...]]:
@@ -130,8 +151,9 @@ def _calibration(found: Sequence[Network]) -> Table:
     known = [network for network in found if len(network.calibrations) == len(network.outputs)]
     columns = ("network", "images", "calibration error (%)", "by chance alone (%)", "confidence (%)", "Brier score")
     score = "The Brier score is the squared distance of the probabilities from the label's, 0 to 2."
-    rows = tuple((network.name, *_calibration_cells(network.calibrations)) for network in known)
-    return Table("Calibration", columns, rows, (f"{_intervals(known)} {score}",))
+    same = merged(known)
+    rows = tuple((one.named.name, *_calibration_cells(one.named.calibrations)) for one in same)
+    return Table("Calibration", columns, rows, (f"{_intervals(known)} {score}", *told_once(same)))
 
 
 def _calibration_cells(known: Sequence[Calibration]) -> Iterator[str]:
@@ -158,11 +180,20 @@ def _mean(amounts: Sequence[Amount | None], unit: float = 1.0, most: float = mat
 # -- drawings -------------------------------------------------------------------------------------------------------
 
 
-def _exhibits(found: Sequence[Network]) -> Iterator[Exhibit]:
-    shown = list(enumerate(found[:_MOST_DRAWN], 1))
+def _different(found: Sequence[Network]) -> list[Network]:
+    """Leave out networks of which another shows all there is to draw; of each guard there is what leaves."""
+    return [
+        network
+        for same in merged(found)
+        for network in (same.named, *(other for other in same.networks if other.guarded and other is not same.named))
+    ]
+
+
+def _exhibits(networks: Sequence[Network]) -> Iterator[Exhibit]:
+    shown = list(enumerate(networks, 1))
     drawn: set[tuple[tuple[str, ...], ...]] = set()
     for place, network in shown:
-        for one in profiles(network.group.first, network.role, network.name, f"profile-{place}"):
+        for one in profiles(network.group.first, network.role, _of_seed(network), f"profile-{place}"):
             # A teacher that is guarded in one run and not in another is the same network.
             if one.data.rows not in drawn:
                 drawn.add(one.data.rows)
@@ -170,12 +201,16 @@ def _exhibits(found: Sequence[Network]) -> Iterator[Exhibit]:
     for place, network in shown:
         calibration = network.outputs[0].calibration
         if calibration and all(calibration != other.outputs[0].calibration for _, other in shown[: place - 1]):
-            yield reliability(calibration, network.name, f"reliability-{place}")
+            yield reliability(calibration, _of_seed(network), f"reliability-{place}")
 
 
-def _left_out(found: Sequence[Network]) -> Iterator[str]:
-    if len(found) > _MOST_DRAWN:
-        yield f"The first {_MOST_DRAWN} of {len(found)} networks are drawn."
+def _of_seed(network: Network) -> str:
+    return f"{network.name}, seed {network.group.seeds[0]}" if len(network.group.runs) > 1 else network.name
+
+
+def _left_out(shown: Sequence[Network], found: Sequence[Network]) -> Iterator[str]:
+    if len(shown) < len(found):
+        yield sentence(f"{in_words(shown, found, ' networks')} are drawn")
     evidence = found[0].group.first.evidence
     if evidence and evidence.peaks and not evidence.profiles:
         yield f"Mean outputs class by class are left out: {len(evidence.classes)} classes are too many to look at."

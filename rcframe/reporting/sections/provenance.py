@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from rcframe.errors import listed
+from rcframe.evaluation.trust.flag import kind_of
 from rcframe.findings.folders import Collection, Group
 from rcframe.findings.overview import flags_of
 from rcframe.findings.settings import MACHINE
 from rcframe.findings.tables import NOTHING, Table
-from rcframe.reporting.section import Command, Section
+from rcframe.reporting.section import Command, Section, Warned
 
 _ASIDE = (*MACHINE, "seed")
 _TRUST = (
     "Each warning is a reason to distrust a figure, with the runs that it belongs to. What was measured for it, how "
-    "often it is wrong and what to do stands in `docs/trust.md` of rcframe."
+    "often it is wrong and what to do stands in `docs/trust.md` of rcframe, by its name."
 )
 
 
@@ -86,7 +87,7 @@ def _versions(groups: Sequence[Group]) -> Table:
     )
 
 
-def _warnings(groups: Sequence[Group]) -> Iterator[str]:
+def _warnings(groups: Sequence[Group]) -> Iterator[Warned]:
     named: dict[str, list[str]] = {}
     for group in groups:
         for flag in flags_of(group):
@@ -94,7 +95,10 @@ def _warnings(groups: Sequence[Group]) -> Iterator[str]:
     everywhere = [group.name for group in groups]
     for flag, names in named.items():
         whose = "all configurations" if len(groups) > 1 and names == everywhere else "; ".join(names)
-        yield f"{flag[:1].upper()}{flag[1:].rstrip('.')}. ({whose})"
+        kind = kind_of(flag)
+        # After its kind, a sentence goes on.
+        said = str(flag) if kind else f"{flag[:1].upper()}{flag[1:]}"
+        yield Warned(kind[:1].upper() + kind[1:], f"{said.rstrip('.')}. ({whose})")
 
 
 def _bearer(group: Group, flag: str) -> str:

@@ -12,9 +12,10 @@ from rcframe.findings.folders import Collection, Group
 from rcframe.findings.tables import Table
 from rcframe.reporting.chart import number, told_apart
 from rcframe.reporting.drawing import BarRow, bar_swatch, draw_bars
-from rcframe.reporting.naming import name_of
+from rcframe.reporting.naming import name_of, teacher_of
 from rcframe.reporting.pixels import data_uri, small
 from rcframe.reporting.section import Exhibit, Key, Picture, Section, Strip
+from rcframe.reporting.turns import in_turn, in_words
 from rcframe.session.evidence import Evidence, Role
 
 _PICTURES = 4
@@ -28,6 +29,8 @@ class Answer:
     """What one network answers to the pictures: probabilities (k, classes)."""
 
     name: str
+    #: How the teacher of its run was asked for.
+    teacher: str
     softened: NDArray[np.float64]
 
 
@@ -42,7 +45,8 @@ def section(collection: Collection) -> Section | None:
         return None
     says = (
         f"Softmax of the outputs at temperature {number(heat)}, in percent, for pictures of the test set. "
-        "What a student learns from is how its teacher shares out the wrong answers.",
+        "What a student learns from is how its teacher shares out the wrong answers."
+        + (" Of several seeds, the lowest is shown." if any(len(group.runs) > 1 for group in groups) else ""),
     )
     return Section(name="responses", title="Answers to the same pictures", says=says, exhibits=tuple(exhibits))
 
@@ -99,7 +103,7 @@ def _answers(groups: Sequence[Group], role: Role, heat: float) -> list[Answer]:
         if role == "teacher" and len(evidence.released):
             logits, name = evidence.released, f"{name}, what it releases"
         if logits is not None:
-            found.setdefault(logits.tobytes(), Answer(name, softmax(logits, heat)))
+            found.setdefault(logits.tobytes(), Answer(name, teacher_of(group), softmax(logits, heat)))
     return list(found.values())
 
 
@@ -111,7 +115,7 @@ def softmax(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float
 
 
 def _exhibit(name: str, what: str, answers: Sequence[Answer], evidence: Evidence) -> Exhibit:
-    shown = answers[:_NETWORKS]
+    shown = in_turn(answers, _NETWORKS, lambda answer: answer.teacher)
     pictures = _chosen(evidence.labels)
     largest = 105 * max(float(answer.softened[pictures].max()) for answer in shown)
     rows, strips = [], []
@@ -126,7 +130,7 @@ def _exhibit(name: str, what: str, answers: Sequence[Answer], evidence: Evidence
         drawing = draw_bars(bars, "softened output (%)", words, largest=largest)
         strips.append(Strip(words, (Picture(data_uri(small(evidence.pictures[picture])), label),), drawing))
         rows += [(str(picture + 1), label, bar.name, *map(number, bar.values)) for bar in bars]
-    more = f"; the first {_NETWORKS} of {len(answers)} are drawn" if len(answers) > _NETWORKS else ""
+    more = f"; {in_words(shown, answers, '')} are drawn" if len(shown) < len(answers) else ""
     caption = f"{what}{more}."
     names = told_apart([answer.name for answer in shown])
     return Exhibit(

@@ -91,19 +91,24 @@ def _of_several(groups: Sequence[Group]) -> str:
 
 
 def _extremes(ranked: Sequence[Ranked]) -> str:
-    """Name the highest and the lowest clean accuracy, and whatever is not told apart from the highest."""
+    """Name the highest and the lowest clean accuracy, and whatever is not told apart from either."""
     (best, highest), (worst, lowest) = ranked[0], ranked[-1]
     tied = [group for group, found in ranked[1:] if not _told_apart((best, highest), (group, found))]
+    opening = f"{_with_seeds([found.seeds for _, found in ranked])} clean accuracy of the student"
     if worst in tied:
         return (
-            f"The clean accuracy of the student lies between {percent(lowest)}% (`{worst.name}`) and "
+            f"{opening} lies between {percent(lowest)}% (`{worst.name}`) and "
             f"{percent(highest)}% (`{best.name}`), which are not told apart by {_rest_on(highest)}."
         )
-    also = f" (not told apart from {_some(tied)} by {_rest_on(highest)})" if tied else ""
+    low = [group for group, found in ranked[-2::-1] if not _told_apart((group, found), (worst, lowest))]
     return (
-        f"The clean accuracy of the student is highest for `{best.name}`, {percent(highest)}%{also}, and lowest for "
-        f"`{worst.name}`, {percent(lowest)}%."
+        f"{opening} is highest for `{best.name}`, {percent(highest)}%{_not_told_apart(tied, highest)}, and lowest for "
+        f"`{worst.name}`, {percent(lowest)}%{_not_told_apart(low, lowest)}."
     )
+
+
+def _not_told_apart(tied: Sequence[Group], from_what: Estimate) -> str:
+    return f" (not told apart from {_some(tied)} by {_rest_on(from_what)})" if tied else ""
 
 
 def _told_apart(first: Ranked, second: Ranked) -> bool:
@@ -114,7 +119,15 @@ def _told_apart(first: Ranked, second: Ranked) -> bool:
 
 
 def _rest_on(found: Estimate) -> str:
-    return f"{_counted(found.images, 'image')} and {_counted(found.seeds, 'seed')}"
+    seeds = f" and {found.seeds} seeds" if found.seeds > 1 else ""
+    return f"{_counted(found.images, 'image')}{seeds}"
+
+
+def _with_seeds(counts: Sequence[int]) -> str:
+    """Begin a sentence; a single seed says nothing of others, so it is not left to be guessed."""
+    if max(counts) == 1:
+        return "With one seed each, the"
+    return "With one seed for some of them, the" if 1 in counts else "The"
 
 
 def _some(groups: Sequence[Group]) -> str:
@@ -143,10 +156,12 @@ def _warnings(groups: Sequence[Group]) -> str:
         return "No figure carries a warning."
     if len(groups) == 1:
         return f"The figures carry {_counted(count, 'warning')}: see the end of this page."
-    return (
-        f"{warned} of {len(groups)} configurations carry warnings, at most {count} (`{worst.name}`): see the end of "
-        "this page."
-    )
+    there = "see the end of this page."
+    if warned == 1:
+        return f"1 of {len(groups)} configurations carries {_counted(count, 'warning')} (`{worst.name}`): {there}"
+    if count == 1:
+        return f"{warned} of {len(groups)} configurations carry a warning each: {there}"
+    return f"{warned} of {len(groups)} configurations carry warnings, at most {count} (`{worst.name}`): {there}"
 
 
 def _seeds(group: Group) -> str:

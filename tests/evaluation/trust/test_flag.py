@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rcframe.evaluation.trust.flag import Flag, Kind
+from rcframe.evaluation.trust.flag import Flag, Kind, kind_of
 
 PAGE = (Path(__file__).parents[3] / "docs" / "trust.md").read_text(encoding="utf-8")
 
@@ -24,6 +24,11 @@ def test_a_copy_knows_its_kind() -> None:
     for again in (copy.deepcopy(flag), pickle.loads(pickle.dumps(flag))):
         assert again == flag
         assert again.kind is Kind.NOISE
+
+
+def test_a_sentence_of_an_older_report_has_no_kind() -> None:
+    assert kind_of(Flag(Kind.NOISE, "noise broke 3 images")) == "noise as strong"
+    assert kind_of("noise broke 3 images") == ""
 
 
 @pytest.mark.parametrize("kind", list(Kind))

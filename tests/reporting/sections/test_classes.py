@@ -119,6 +119,28 @@ def test_many_configurations_are_cut_and_a_sentence_says_so(tmp_path: Path) -> N
     assert "The first 3 of 5 configurations are shown." in found.says
 
 
+def test_of_many_configurations_some_of_every_teacher_are_shown(tmp_path: Path) -> None:
+    def typed(teacher: str, pupil: str) -> dict[str, object]:
+        return {
+            "teacher": {"name": teacher},
+            "student": [{"name": pupil}],
+            "typed": {"teacher": [teacher], "student": [pupil]},
+        }
+
+    runs = {f"{mentor}-{pupil}": curved(typed(mentor, pupil)) for mentor in ("one", "two") for pupil in ("a", "b", "c")}
+    found = sectioned(section(collected(runs, tmp_path)))
+    assert [table.title.rpartition(": ")[2] for table in found.tables] == ["one, a", "one, b", "two, a"]
+    said = "3 of 6 configurations, the first of each teacher, then the second of each and so on, are shown."
+    assert said in found.says
+
+
+def test_that_of_several_seeds_the_lowest_is_shown_is_said_where_there_are_several(tmp_path: Path) -> None:
+    said = "Of several seeds, the lowest is shown."
+    runs = {str(seed): attrs.evolve(curved(), seed=seed) for seed in (0, 1)}
+    assert sectioned(section(collected(runs, tmp_path / "several"))).says[0].startswith(said)
+    assert not any("seed" in told for told in sectioned(section(one(tmp_path / "single", curved()))).says)
+
+
 def test_runs_that_did_not_count_classes_have_no_section(tmp_path: Path) -> None:
     assert section(one(tmp_path, measured(30))) is None
 

@@ -173,10 +173,115 @@ def test_a_network_behind_a_defence_is_drawn_once_with_what_leaves(tmp_path: Pat
     runs = {name: softly(typed(name), guarded=name == "guarded") for name in ("plain", "guarded")}
     found = sectioned(section(collected(runs, tmp_path)))
     assert [one.name for one in found.exhibits] == [
-        *("profile-1", "profile-1-released", "profile-3"),
+        *("profile-1", "profile-2-released", "profile-3"),
         *("reliability-1", "reliability-3"),
     ]
-    assert exhibit(found, "profile-1-released").caption.endswith("teacher guarded, what it releases.")
+    assert exhibit(found, "profile-1").caption.endswith(": teacher plain.")
+    assert exhibit(found, "profile-2-released").caption.endswith("teacher guarded, what it releases.")
+
+
+def typed(teacher: str, pupil: str = "kd", **options: object) -> dict[str, object]:
+    """Settings of a teacher and a student by their names, with options of the student."""
+    return {
+        "teacher": {"name": teacher},
+        "student": [{"name": pupil, **options}],
+        "typed": {"teacher": [teacher], "student": [pupil]},
+    }
+
+
+def test_a_network_stands_in_one_row_however_many_guards_stand_before_it(tmp_path: Path) -> None:
+    runs = {name: softly(typed(name), guarded=name != "plain") for name in ("guarded", "plain")}
+    found = tables(collected(runs, tmp_path))
+    assert column(found["Calibration"], "network") == ["teacher plain", "student: guarded"]
+    assert column(found["Outputs softened at temperature 4"], "network") == [
+        "teacher plain",
+        "teacher guarded, what it releases",
+        "student: guarded",
+    ]
+    told = (
+        "One network each, told once: `teacher plain`, also called `teacher guarded`; `student: guarded`, also called "
+        "`student: plain`."
+    )
+    assert [table.notes[-1] for table in list(found.values())[1:]] == [told, told]
+    assert found["Agreement with the teacher"].notes[-1] == (
+        "One network, told once: `student: guarded`, also called `student: plain`."
+    )
+
+
+def test_a_student_that_never_asks_stands_once_beside_all_teachers(tmp_path: Path) -> None:
+    """Of different teachers it agrees differently, so agreement has a row for each."""
+    truth = torch.arange(IMAGES) % 4
+    runs = {
+        f"{mentor}-{pupil}": answered(Made(settings=typed(mentor, pupil)), logits(place), logits(answers), labels=truth)
+        for place, mentor in enumerate(("one", "two"))
+        for pupil, answers in (("alone", 8), ("kd", 10 + place))
+    }
+    found = tables(collected(runs, tmp_path))
+    alone = ["student: one, alone", "student: two, alone"]
+    for title in ("Calibration", "Outputs softened at temperature 4"):
+        names = column(found[title], "network")
+        assert [name for name in names if name.endswith("alone")] == alone[:1]
+        assert len(names) == 5
+        assert found[title].notes[-1] == f"One network, told once: `{alone[0]}`, also called `{alone[1]}`."
+    assert len(column(found["Agreement with the teacher"], "network")) == 4
+    assert not any("told once" in note for note in found["Agreement with the teacher"].notes)
+
+
+def test_networks_that_are_equal_in_one_seed_only_are_two(tmp_path: Path) -> None:
+    truth = torch.arange(IMAGES) % 4
+    runs = {
+        f"{mentor}-{seed}": answered(
+            Made(seed=seed, settings=typed(mentor, "alone")), logits(place), logits(8 + place * seed), labels=truth
+        )
+        for place, mentor in enumerate(("one", "two"))
+        for seed in (0, 1)
+    }
+    assert len(column(tables(collected(runs, tmp_path))["Calibration"], "network")) == 4
+
+
+def test_it_is_said_whose_temperature_outputs_were_softened_at(tmp_path: Path) -> None:
+    def settings(pupil: str, **options: object) -> dict[str, object]:
+        return {**typed("sly", pupil, **options), "teacher": {"name": "sly", "temperature": 20.0}}
+
+    runs = {
+        "alone": answered(Made(settings=settings("alone")), logits(1), logits(2), temperature=20),
+        "same": answered(Made(settings=settings("same", temperature=20)), logits(1), logits(3), temperature=20),
+        "other": answered(Made(settings=settings("other", temperature=8)), logits(1), logits(5), temperature=4),
+    }
+    found = tables(collected(runs, tmp_path))
+    assert found["Outputs softened at temperature 20"].notes[1:] == (
+        "`student alone`: softened at 20, the temperature of its teacher.",
+    )
+    why = "softened at 4, since the parts of a run are set to several."
+    assert found["Outputs softened at temperature 4"].notes[1:] == (
+        f"`teacher sly`: set to temperature 20, but {why}",
+        f"`student other`: set to temperature 8, but {why}",
+    )
+
+
+def test_drawings_say_which_seed_they_are_of_where_tables_are_means(tmp_path: Path) -> None:
+    runs = {str(seed): answered(Made(seed=seed), logits(1 + seed), logits(5 + seed)) for seed in (3, 4)}
+    found = sectioned(section(collected(runs, tmp_path / "several")))
+    assert all(", seed 3." in one.caption for one in found.exhibits)
+    assert any("Each drawing is of a single seed, the lowest" in said for said in found.says)
+    single = sectioned(section(collected({"3": runs["3"]}, tmp_path / "single")))
+    assert len(single.exhibits) == len(found.exhibits) == 4
+    assert not any("seed" in text for text in (*single.says, *(one.caption for one in single.exhibits)))
+
+
+def test_of_many_students_some_of_every_teacher_are_drawn(tmp_path: Path) -> None:
+    runs = {
+        f"{mentor}-{pupil}": answered(
+            Made(settings=typed(mentor, pupil)), logits(place), logits(10 + 10 * place + int(pupil[1:]))
+        )
+        for place, mentor in enumerate(("one", "two"))
+        for pupil in ("s1", "s2", "s3", "s4")
+    }
+    found = sectioned(section(collected(runs, tmp_path)))
+    drawn = [one.caption.rpartition(": ")[2] for one in found.exhibits if one.name.startswith("reliability")]
+    assert drawn == ["teacher one.", "teacher two.", "one, s1.", "one, s2.", "two, s1.", "two, s2."]
+    said = "6 of 10 networks, the first of each teacher, then the second of each and so on, are drawn."
+    assert found.says[-1] == said
 
 
 def test_of_many_networks_the_first_are_drawn_and_all_are_told(tmp_path: Path) -> None:

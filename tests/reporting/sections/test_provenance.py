@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rcframe.evaluation.trust.flag import Flag, Kind
 from rcframe.findings.folders import collect
+from rcframe.reporting.section import Warned
 from rcframe.reporting.sections.provenance import section
 from tests.findings.folders_made import Made, make_matrix, row
 from tests.reporting.runs_made import collected, column, student
@@ -37,8 +39,15 @@ def test_warnings_say_whose_they_are(tmp_path: Path) -> None:
         "b": Made(flags=("few images",), settings=student(temperature=2)),
     }
     assert section(collected(runs, tmp_path)).warnings == (
-        "Odd. (kd:temperature=1)",
-        "Few images. (all configurations)",
+        Warned("", "Odd. (kd:temperature=1)"),
+        Warned("", "Few images. (all configurations)"),
+    )
+
+
+def test_warnings_begin_with_what_the_documentation_calls_them(tmp_path: Path) -> None:
+    flag = Flag(Kind.RULED_OUT, "on 3 images the right class was ruled out")
+    assert section(collected({"a": Made(flags=(flag,))}, tmp_path)).warnings == (
+        Warned("Classes ruled out", "on 3 images the right class was ruled out. (a)"),
     )
 
 
@@ -47,7 +56,10 @@ def test_warnings_say_which_seeds_they_belong_to_and_where_they_are_explained(tm
     runs = {str(seed): Made(seed=seed, flags=said) for seed, said in flags.items()}
     found = section(collected(runs, tmp_path))
     (name,) = (group.name for group in collect([tmp_path]).groups)
-    assert found.warnings == (f"Odd. ({name}, seeds 0, 1, 2)", f"Even. ({name}, seeds 1, 3)")
+    assert [warning.words for warning in found.warnings] == [
+        f"Odd. ({name}, seeds 0, 1, 2)",
+        f"Even. ({name}, seeds 1, 3)",
+    ]
     assert any("docs/trust.md" in said for said in found.says)
     assert section(collected({"a": Made()}, tmp_path / "clean")).says == ()
 
@@ -58,7 +70,8 @@ def test_a_warning_that_only_some_seeds_of_every_configuration_carry_names_them(
         for heat in (1, 2)
         for seed in (0, 1)
     }
-    assert section(collected(runs, tmp_path)).warnings == ("Odd. (kd:temperature=1, seed 1; kd:temperature=2, seed 1)",)
+    (warning,) = section(collected(runs, tmp_path)).warnings
+    assert warning.words == "Odd. (kd:temperature=1, seed 1; kd:temperature=2, seed 1)"
 
 
 def test_commands_of_the_matrix_and_of_each_run_can_be_copied(tmp_path: Path) -> None:

@@ -71,6 +71,31 @@ def test_runs_that_saw_other_pictures_are_not_held_against_each_other(tmp_path: 
     assert [key.name for key in exhibit.legend] == ["teacher", "student"]
 
 
+def test_of_many_students_some_of_every_teacher_are_drawn(tmp_path: Path) -> None:
+    def typed(teacher: str, pupil: str) -> dict[str, object]:
+        return {
+            "teacher": {"name": teacher},
+            "student": [{"name": pupil}],
+            "typed": {"teacher": [teacher], "student": [pupil]},
+        }
+
+    for place, mentor in enumerate(("one", "two")):
+        for number, pupil in enumerate(("a", "b", "c", "d"), 1):
+            answering(
+                tmp_path / f"{mentor}-{pupil}", EVEN + SURE * place, SURE * (number + 4 * place), **typed(mentor, pupil)
+            )
+    _, students = sectioned(section(collect([tmp_path]))).exhibits
+    assert [key.name.rpartition(": ")[2] for key in students.legend] == ["one, a", "one, b", "two, a", "two, b"]
+    assert "4 of 8, the first of each teacher, then the second of each and so on, are drawn." in students.caption
+
+
+def test_that_of_several_seeds_the_lowest_is_shown_is_said_where_there_are_several(tmp_path: Path) -> None:
+    said = "Of several seeds, the lowest is shown."
+    for seed in (0, 1):
+        make_rich(tmp_path / str(seed), Made(seed=seed))
+        assert (said in sectioned(section(collect([tmp_path]))).says[0]) is (seed == 1)
+
+
 def test_without_answers_there_is_no_section(tmp_path: Path) -> None:
     make_run(tmp_path / "a")
     assert section(collect([tmp_path])) is None

@@ -42,9 +42,47 @@ def test_what_noise_does_not_tell_from_the_highest_stands_beside_it(tmp_path: Pa
     runs = {str(count): Made(student=right(count), settings=student(temperature=count)) for count in (20, 36, 34)}
     told = " ".join(sentences(collected(runs, tmp_path)))
     assert (
-        "highest for `kd:temperature=36`, 90.0 [76.9, 96.0]% (not told apart from `kd:temperature=34` by 40 images and "
-        "1 seed), and lowest for `kd:temperature=20`"
+        "highest for `kd:temperature=36`, 90.0 [76.9, 96.0]% (not told apart from `kd:temperature=34` by 40 images), "
+        "and lowest for `kd:temperature=20`, 50.0 [35.2, 64.8]%."
     ) in told
+
+
+def test_what_noise_does_not_tell_from_the_lowest_stands_beside_it(tmp_path: Path) -> None:
+    """Of 40 images 20 and 22 right may be chance, 36 and 22 are not."""
+    runs = {str(count): Made(student=right(count), settings=student(temperature=count)) for count in (20, 36, 22, 23)}
+    told = " ".join(sentences(collected(runs, tmp_path)))
+    assert (
+        "highest for `kd:temperature=36`, 90.0 [76.9, 96.0]%, and lowest for `kd:temperature=20`, 50.0 [35.2, 64.8]% "
+        "(not told apart from `kd:temperature=22`, `kd:temperature=23` by 40 images)."
+    ) in told
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ((1, 1), "With one seed each, the clean accuracy of the student is highest"),
+        ((1, 3), "With one seed for some of them, the clean accuracy of the student is highest"),
+        ((3, 3), ". The clean accuracy of the student is highest"),
+    ],
+)
+def test_a_single_seed_is_said_where_nothing_is_tied_too(tmp_path: Path, seeds: tuple[int, int], said: str) -> None:
+    runs = {
+        f"{count}-{seed}": Made(student=right(count), seed=seed, settings=student(temperature=count))
+        for count, several in zip((10, 36), seeds, strict=True)
+        for seed in range(several)
+    }
+    told = " ".join(sentences(collected(runs, tmp_path)))
+    assert said in told
+    assert "not told apart" not in told
+
+
+def test_ties_over_several_seeds_say_how_many(tmp_path: Path) -> None:
+    runs = {
+        f"{count}-{seed}": Made(student=right(count + seed), seed=seed, settings=student(temperature=count))
+        for count in (30, 31)
+        for seed in (0, 1)
+    }
+    assert "not told apart by 40 images and 2 seeds." in " ".join(sentences(collected(runs, tmp_path)))
 
 
 def test_where_nothing_is_told_apart_nothing_is_highest(tmp_path: Path) -> None:
@@ -52,7 +90,7 @@ def test_where_nothing_is_told_apart_nothing_is_highest(tmp_path: Path) -> None:
     told = " ".join(sentences(collected(runs, tmp_path)))
     assert (
         "lies between 85.0 [70.9, 92.9]% (`kd:temperature=34`) and 90.0 [76.9, 96.0]% (`kd:temperature=36`), which are "
-        "not told apart by 40 images and 1 seed."
+        "not told apart by 40 images."
     ) in told
     assert "highest" not in told
 
@@ -74,7 +112,7 @@ def test_without_a_common_seed_intervals_must_lie_apart(tmp_path: Path) -> None:
     apart = " ".join(sentences(collected({"a": made(36, 0), "b": made(10, 1)}, tmp_path / "apart")))
     near = " ".join(sentences(collected({"a": made(36, 0), "b": made(30, 1)}, tmp_path / "near")))
     assert "highest for `kd:a=36`" in apart
-    assert "not told apart by 40 images and 1 seed" in near
+    assert "not told apart by 40 images." in near
 
 
 def test_of_many_that_are_not_told_apart_the_first_are_named(tmp_path: Path) -> None:
@@ -98,6 +136,19 @@ def test_warnings_are_counted_where_they_are_most(tmp_path: Path) -> None:
     }
     told = " ".join(sentences(collected(runs, tmp_path)))
     assert "2 of 3 configurations carry warnings, at most 2 (`kd:temperature=2`)" in told
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (((), ("one",), ()), "1 of 3 configurations carries 1 warning (`kd:temperature=1`): see the end of this page."),
+        (((), ("one", "two"), ()), "1 of 3 configurations carries 2 warnings (`kd:temperature=1`): see the end"),
+        ((("one",), ("one",), ()), "2 of 3 configurations carry a warning each: see the end of this page."),
+    ],
+)
+def test_few_warnings_are_told_in_good_grammar(tmp_path: Path, flags: tuple[tuple[str, ...], ...], said: str) -> None:
+    runs = {str(heat): Made(flags=found, settings=student(temperature=heat)) for heat, found in enumerate(flags)}
+    assert said in " ".join(sentences(collected(runs, tmp_path)))
 
 
 def test_failed_runs_and_verdicts_are_told(tmp_path: Path) -> None:

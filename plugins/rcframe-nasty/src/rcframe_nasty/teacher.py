@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from typing import ClassVar, Literal
@@ -19,12 +20,14 @@ from rcframe import (
     Stage,
     Teacher,
     Training,
+    WrappingModel,
     accuracy,
     at_least,
     component,
     evaluating,
     freeze,
     kl_divergence,
+    model,
     more_than,
     option,
     spelled,
@@ -104,6 +107,12 @@ class Nasty(Training, Teacher):
         """Describe the network with the layer that `deepen` adds."""
         if not self.deepen:
             return trained
+        built = model(trained.model)
+        if isinstance(built, WrappingModel):
+            raise RequestError(
+                f"`nasty:deepen=true` puts its own layer around the model, but this model is one around another "
+                f"already: write `--model {shlex.quote(built.inside)}`, or leave `deepen` at false."
+            )
         return attrs.evolve(trained, model=spelled(Deepened(model=trained.model, neuron=trained.neuron)), neuron=None)
 
     def plan(self, network: nn.Module, run: Run) -> Iterator[Stage]:
