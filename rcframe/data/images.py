@@ -131,9 +131,10 @@ class TensorImages(Images):
 
     def fetch(self, index: Tensor) -> Batch:
         """Return the images at `index` (B,)."""
-        x = self.x[index]
-        x = x.float().div_(255) if x.dtype == torch.uint8 else x.float()
-        return Batch(x, None if self._y is None else self._y[index])
+        # On a CPU, indexing with brackets takes three times as long.
+        x = self.x.index_select(0, index)
+        x = x.div(255) if x.dtype == torch.uint8 else x.float()
+        return Batch(x, None if self._y is None else self._y.index_select(0, index))
 
     def fingerprint(self) -> str:
         """Return a hash of pixels and labels."""
