@@ -24,7 +24,7 @@ def test_exit_codes_say_what_kind_of_failure_it_was(name: str, code: int) -> Non
 
 def test_every_error_is_shown_as_a_plain_message() -> None:
     found = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, Exception)]
-    assert len(found) == 7
+    assert len(found) == 8
     assert all(issubclass(cls, RcframeError) and cls.__doc__ for cls in found)
 
 

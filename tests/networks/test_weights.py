@@ -272,7 +272,7 @@ def test_a_malformed_description_is_a_sentence(tmp_path: Path, text: str, words:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model": ""}, r"Cannot read the model ``"),
+        ({"model": ""}, r"The model is an empty text"),
         ({"model": "no such"}, r"Cannot read the model `no such`"),
         ({"model": "convnet:channels=x"}, r"Option `channels` of `convnet` is 'x'"),
         ({"model": "gone-net"}, r"No model named `gone-net`"),
