@@ -11,18 +11,16 @@ from numpy.typing import NDArray
 
 from rcframe.errors import RequestError
 from rcframe.evaluation.amount import Amount
+from rcframe.evaluation.estimates import Estimate, estimate, estimate_amounts
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.folders import FoundRun, Group
 from rcframe.findings.statistics import (
     Difference,
-    Estimate,
     compare_amounts,
     compare_counts,
     compare_images,
     compare_proportions,
     compare_values,
-    estimate,
-    estimate_amounts,
 )
 from rcframe.options import Number
 from rcframe.session.evidence import About, Evidence, Role

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from rcframe.evaluation.estimates import intervals_in_words as intervals_in_words
+from rcframe.evaluation.estimates import Estimate
 from rcframe.findings.figures import CERTIFIED, OF_OUTPUTS, ROLES, SIZES, estimate_of, figures
 from rcframe.findings.folders import Collection, Group, Unfinished
-from rcframe.findings.statistics import Estimate
 from rcframe.findings.tables import NOTHING, Table
 from rcframe.session.evidence import About
 from rcframe.session.outcomes import AGREEMENT, RELEASED, WORST_CASE

@@ -10,14 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rcframe.evaluation.amount import Amount
-from rcframe.evaluation.estimates import (
-    Estimate as Estimate,
-    estimate as estimate,
-    estimate_amounts as estimate_amounts,
-    half_width_over_seeds,
-    mean_margins,
-    wilson_margins,
-)
+from rcframe.evaluation.estimates import half_width_over_seeds, mean_margins, wilson_margins
 from rcframe.evaluation.evaluate import Accuracy
 
 _NORMAL = 1.959963984540054

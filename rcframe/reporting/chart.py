@@ -8,7 +8,7 @@ from typing import Literal
 
 import attrs
 
-from rcframe.findings.statistics import Estimate
+from rcframe.evaluation.estimates import Estimate
 from rcframe.findings.tables import NOTHING, Table
 
 #: Lines that are told apart by colour; beyond that, marker and dashes alone do it.

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import attrs
 
+from rcframe.evaluation.estimates import Estimate
 from rcframe.findings.figures import ROLES, accuracies, estimate_of, model_of
 from rcframe.findings.folders import Group
-from rcframe.findings.statistics import Estimate
 from rcframe.reporting.chart import Axis, Line, Point, Style, percent_point, spans_decades
 from rcframe.reporting.families import Family, title_of
 from rcframe.session.evidence import About, Role

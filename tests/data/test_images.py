@@ -43,6 +43,23 @@ def pixels(count: int = 5) -> Tensor:
     return torch.arange(count * 12, dtype=torch.uint8).view(count, 3, 2, 2)
 
 
+def test_bytes_become_fractions_of_255_and_floats_stay_with_their_labels_in_the_order_asked_for() -> None:
+    shades = torch.tensor([0, 51, 255, 128], dtype=torch.uint8).view(4, 1, 1, 1)
+    batch = TensorImages(shades, torch.tensor([3, 2, 1, 0])).fetch(torch.tensor([2, 1, 0, 1]))
+    assert batch.images.flatten().tolist() == pytest.approx([1.0, 0.2, 0.0, 0.2], abs=1e-7)
+    assert batch.labels.tolist() == [1, 2, 3, 2]
+    floats = TensorImages(torch.tensor([0.25, 0.75]).view(2, 1, 1, 1)).fetch(torch.tensor([1, 1, 0]))
+    assert floats.images.flatten().tolist() == [0.75, 0.75, 0.25]
+    assert floats.y is None
+
+
+def test_bytes_become_the_nearest_floats() -> None:
+    """Every byte, divided in double precision and rounded once."""
+    every = torch.arange(256, dtype=torch.uint8).view(256, 1, 1, 1)
+    fetched = TensorImages(every).fetch(torch.arange(256)).images
+    assert torch.equal(fetched, (every.double() / 255).float())
+
+
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
     code = """if True:
         import torch

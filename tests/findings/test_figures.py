@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from rcframe.errors import RequestError
+from rcframe.evaluation.estimates import estimate, estimate_amounts
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.figures import (
     at_radius,
@@ -31,8 +32,6 @@ from rcframe.findings.statistics import (
     compare_images,
     compare_proportions,
     compare_values,
-    estimate,
-    estimate_amounts,
 )
 from rcframe.options import Number
 from rcframe.session.evidence import About

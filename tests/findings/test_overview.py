@@ -5,9 +5,9 @@ from pathlib import Path
 import attrs
 import pytest
 
+from rcframe.evaluation.estimates import Estimate, intervals_in_words
 from rcframe.findings.folders import collect
-from rcframe.findings.overview import amount, intervals_in_words, overview, percent
-from rcframe.findings.statistics import Estimate
+from rcframe.findings.overview import amount, overview, percent
 from rcframe.findings.tables import Table
 from tests.findings.folders_made import Made, falls, make_matrix, make_run, make_unfinished, right, row
 from tests.findings.outputs_made import answered, logits

@@ -14,14 +14,11 @@ from rcframe.evaluation.amount import Amount
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.statistics import (
     Difference,
-    Estimate,
     compare_amounts,
     compare_counts,
     compare_images,
     compare_proportions,
     compare_values,
-    estimate,
-    estimate_amounts,
 )
 
 Judged = NDArray[np.bool_]
@@ -36,66 +33,6 @@ def of_counts(first_only: int, second_only: int, both: int, neither: int) -> tup
     first = [True] * first_only + [False] * second_only + [True] * both + [False] * neither
     second = [False] * first_only + [True] * second_only + [True] * both + [False] * neither
     return np.array([first]), np.array([second])
-
-
-# -- estimates --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("values", [[0.8, 0.9], [0.1, 0.5, 0.9, 0.2], [0.97, 0.98, 0.96]])
-def test_an_estimate_adds_the_noise_of_seeds_and_images_as_squares(values: list[float]) -> None:
-    found, mean = estimate(values, 1200), float(np.mean(values))
-    over_seeds = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    over_images = stats.binomtest(round(1200 * mean), 1200).proportion_ci(method="wilson")
-    assert found.mean == pytest.approx(mean)
-    assert (found.mean - found.low) ** 2 == pytest.approx(over_seeds**2 + (mean - over_images.low) ** 2)
-    assert (found.high - found.mean) ** 2 == pytest.approx(over_seeds**2 + (over_images.high - mean) ** 2)
-    assert (found.seeds, found.images) == (len(values), 1200)
-
-
-@pytest.mark.parametrize("seeds", [2, 5])
-@pytest.mark.parametrize("right", [0, 101, 250])
-def test_seeds_that_agree_leave_the_interval_of_their_images(seeds: int, right: int) -> None:
-    """However many seeds there are: all of them share their images."""
-    found = estimate([right / 250] * seeds, 250)
-    by_scipy = stats.binomtest(right, 250).proportion_ci(method="wilson")
-    assert found.low < found.high
-    assert (found.low, found.high) == pytest.approx((by_scipy.low, by_scipy.high))
-
-
-@given(FIGURES)
-def test_an_estimate_of_a_size_has_students_interval_over_seeds(values: list[float]) -> None:
-    found = estimate(values, 0)
-    mean = float(np.mean(values))
-    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / math.sqrt(len(values))
-    assert (found.mean, found.low, found.high) == pytest.approx((mean, mean - half, mean + half))
-
-
-@given(FIGURES, st.integers(1, 500))
-def test_an_estimate_of_an_accuracy_is_never_exact_nor_narrower_than_over_seeds(
-    values: list[float], images: int
-) -> None:
-    found, over_seeds = estimate(values, images), estimate(values, 0)
-    assert found.low <= over_seeds.low
-    assert over_seeds.high <= found.high
-    assert found.low < found.high
-
-
-@given(st.integers(0, 60), st.integers(60, 80))
-def test_an_accuracy_of_one_seed_has_the_interval_of_its_report(correct: int, images: int) -> None:
-    accuracy = Accuracy(correct, images)
-    found = estimate([accuracy.value], images)
-    assert (found.mean, found.low, found.high) == pytest.approx((accuracy.value, *accuracy.interval))
-    assert (found.seeds, found.images) == (1, images)
-
-
-def test_an_accuracy_of_one_seed_has_wilsons_interval() -> None:
-    found = estimate([0.9], 50)
-    by_scipy = stats.binomtest(45, 50).proportion_ci(method="wilson")
-    assert (found.low, found.high) == pytest.approx((by_scipy.low, by_scipy.high))
-
-
-def test_a_size_of_one_seed_is_exact() -> None:
-    assert estimate([1210.0], 0) == Estimate(1210.0, 1210.0, 1210.0, 1, 0)
 
 
 # -- image by image ---------------------------------------------------------------------------------------------------
@@ -248,21 +185,6 @@ def test_beyond_noise_is_an_interval_without_zero(low: float, high: float, beyon
 
 #: Means of 100 images, whose intervals reach differently far.
 LOW, HIGH = Amount(2.0, 1.7, 2.4, 100), Amount(3.0, 2.9, 3.3, 90)
-
-
-def test_an_amount_of_one_seed_keeps_its_interval() -> None:
-    found = estimate_amounts([LOW])
-    assert (found.mean, found.seeds, found.images) == (2.0, 1, 100)
-    assert (found.low, found.high) == pytest.approx((1.7, 2.4))
-
-
-def test_amounts_of_several_seeds_add_the_noise_of_seeds_to_the_mean_margins_over_images() -> None:
-    found = estimate_amounts([LOW, HIGH])
-    # Student's t of one degree of freedom, 12.706205, times the standard error of 2 and 3, which is 0.5.
-    over_seeds = 12.706205 * 0.5
-    assert (found.mean, found.seeds, found.images) == (2.5, 2, 90)
-    assert found.mean - found.low == pytest.approx(math.hypot(over_seeds, 0.2), abs=1e-5)
-    assert found.high - found.mean == pytest.approx(math.hypot(over_seeds, 0.35), abs=1e-5)
 
 
 def test_amounts_of_one_seed_differ_by_the_margins_that_point_at_each_other() -> None:

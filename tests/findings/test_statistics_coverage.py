@@ -10,8 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from rcframe.evaluation.estimates import estimate
 from rcframe.evaluation.evaluate import Accuracy
-from rcframe.findings.statistics import Difference, compare_images, compare_proportions, estimate
+from rcframe.findings.statistics import Difference, compare_images, compare_proportions
 
 Judged = NDArray[np.bool_]
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from rcframe.findings.statistics import Estimate
+from rcframe.evaluation.estimates import Estimate
 from rcframe.reporting.chart import (
     Axis,
     Chart,

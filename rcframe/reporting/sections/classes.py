@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
+from rcframe.evaluation.estimates import estimate
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.findings.figures import ROLES, model_of
 from rcframe.findings.folders import Collection, FoundRun, Group
 from rcframe.findings.overview import percent
-from rcframe.findings.statistics import estimate
 from rcframe.findings.tables import NOTHING, Table
 from rcframe.reporting.chart import sentence
 from rcframe.reporting.confusion import MOST_CLASSES, SHOWN_CLASSES, Confusion, chosen, heat_of, table_of

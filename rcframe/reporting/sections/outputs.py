@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from rcframe.errors import listed
 from rcframe.evaluation.amount import Amount
 from rcframe.evaluation.calibration import Calibration
+from rcframe.evaluation.estimates import estimate, estimate_amounts, intervals_in_words
 from rcframe.evaluation.evaluate import Accuracy
 from rcframe.evaluation.likeness import Likeness
 from rcframe.evaluation.softness import Softness
 from rcframe.findings.folders import Collection
-from rcframe.findings.overview import amount, intervals_in_words, percent
-from rcframe.findings.statistics import estimate, estimate_amounts
+from rcframe.findings.overview import amount, percent
 from rcframe.findings.tables import NOTHING, Table
 from rcframe.reporting.chart import number, sentence
 from rcframe.reporting.heats import otherwise_softened

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 import attrs
 
 from rcframe.errors import listed
+from rcframe.evaluation.estimates import Estimate
 from rcframe.findings.figures import compare, estimate_of
 from rcframe.findings.folders import Collection, Group
 from rcframe.findings.overview import flags_of, overview, percent
-from rcframe.findings.statistics import Estimate
 from rcframe.reporting.section import Section
 from rcframe.session.evidence import About
 from rcframe.session.outcomes import AGREEMENT, WORST_CASE

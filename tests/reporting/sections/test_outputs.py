@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from rcframe.evaluation.amount import Amount
+from rcframe.evaluation.estimates import estimate_amounts
 from rcframe.findings.folders import Collection
 from rcframe.findings.overview import amount
-from rcframe.findings.statistics import estimate_amounts
 from rcframe.findings.tables import Table
 from rcframe.reporting.sections.outputs import section
 from rcframe.session.evidence import About
